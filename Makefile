@@ -1,0 +1,59 @@
+# Two commands for a newcomer: "make demo" and "make test". Both set up .venv first.
+PYTHON ?= python3
+# Linux users with a GPU: make setup TORCH="torch==2.13.0 --index-url <PyTorch's index of your CUDA version>"
+TORCH ?= torch==2.13.0
+BUNDLE ?= heart
+CXR_DATA ?=
+ARGS ?=
+
+PY := .venv/bin/python
+ROOT := bundles/$(BUNDLE)_attn_unet
+RUN := $(PY) -W ignore -m monai.bundle run
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint train evaluate clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo "  Variables: BUNDLE=heart CXR_DATA=<data folder> ARGS=<more for monai.bundle> PYTHON=python3 TORCH=torch==2.13.0"
+
+setup: .venv/.ready ## make .venv with everything, CPU build of PyTorch (TORCH=... for another)
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(TORCH)
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: setup ## train two short epochs on rendered radiographs, then segment six real ones with the shipped weights
+	@echo "Training two short epochs on rendered radiographs (a demonstration, these weights are thrown away) ..."
+	@$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) --dataset_dir examples/rendered \
+	  --output_dir demo/training --ckpt_dir demo/training --image_size 128 --width 8 --batch_size 4 --epochs 2
+	@echo "Segmenting six real radiographs with the weights in $(ROOT)/models ..."
+	@$(RUN) --config_file $(ROOT)/configs/inference.json --bundle_root $(ROOT) \
+	  --dataset_dir examples/open_radiographs --output_dir demo/masks
+	@$(PY) -m cxr_attn_unet.tools.overview --images examples/open_radiographs --masks demo/masks \
+	  --structures $(BUNDLE) --columns 3 --output demo/overview.png
+
+test: setup ## all fast tests (those on real data where CXR_DATA is set)
+	@$(PY) -m pytest $(ARGS)
+
+test-slow: setup ## the slow tests as well
+	@$(PY) -m pytest -m "slow or not slow" $(ARGS)
+
+lint: setup ## ruff
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+train: setup ## train BUNDLE=heart on CXR_DATA=<folder>, ARGS="--epochs 100 --resume true"
+	$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) \
+	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
+
+evaluate: setup ## Dice and HD95 of the BUNDLE's weights on its validation split
+	$(RUN) --config_file "['$(ROOT)/configs/train.json','$(ROOT)/configs/evaluate.json']" --bundle_root $(ROOT) \
+	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
+
+clean: ## remove .venv and everything that runs have written
+	rm -rf .venv demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,42 @@
+"""Names and writing of files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["radiograph_stem", "written"]
+
+SUFFIXES = ".png .jpg .jpeg .tif .tiff .bmp .gif .dcm .dicom .nii.gz .nii .mha .mhd .nrrd .img .hdr".split()
+
+
+def radiograph_stem(path: str | os.PathLike) -> str:
+    """File name without a radiograph's suffix: ``a.nii.gz`` is ``a``, the DICOM file ``1.2.840`` stays whole."""
+    name = Path(path).name
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+@contextmanager
+def written(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path that becomes ``path`` when the block ends without an error, and vanishes otherwise.
+
+    The suffix is kept (writers choose the format by it), missing folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix="".join(path.suffixes[-2:]), dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

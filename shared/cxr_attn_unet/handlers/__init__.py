@@ -1,0 +1,9 @@
+"""Ignite handlers of the training and validation engines."""
+
+from .checkpoints import Checkpoints
+from .guards import SeedEachEpoch, StopOnNaN
+from .pictures import WorstCases
+from .progress import ProgressBar
+from .results import SaveResults
+
+__all__ = ["Checkpoints", "ProgressBar", "SaveResults", "SeedEachEpoch", "StopOnNaN", "WorstCases"]

@@ -1,0 +1,73 @@
+"""Figures of an evaluation, in a file that tables and cards are made from."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.utils import string_list_all_gather
+
+from .. import __version__
+from ..files import radiograph_stem, written
+
+__all__ = ["SaveResults"]
+
+
+class SaveResults:
+    """Write every metric of every case, with mean, worst and best, as JSON when an evaluation ends.
+
+    Args:
+        path: file to write.
+        run: what was evaluated and how, copied into the file.
+    """
+
+    def __init__(self, path: str | os.PathLike, run: Mapping[str, Any] | None = None) -> None:
+        self.path, self.run = Path(path), dict(run or {})
+        self._names: list[str] = []
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, lambda _: self._names.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _collect(self, engine: Engine) -> None:
+        self._names += [radiograph_stem(case["label"].meta["radiograph"]) for case in engine.state.output]
+
+    def _write(self, engine: Engine) -> None:
+        names = string_list_all_gather(self._names)
+        if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+            return
+        details: dict[str, torch.Tensor] = engine.state.metric_details  # type: ignore[attr-defined]
+        cases = {
+            name: {metric: _number(values[index]) for metric, values in details.items()}
+            for index, name in enumerate(names)
+        }
+        summary = {}
+        for metric, values in details.items():
+            known = values[torch.isfinite(values)]
+            if len(known):
+                summary[metric] = {
+                    "mean": _number(known.mean()),
+                    "min": _number(known.min()),
+                    "max": _number(known.max()),
+                    "cases": len(known),
+                }
+        document = {
+            "run": {**self.run, "version": __version__, "torch": torch.__version__, "machine": platform.machine()},
+            "summary": summary,
+            "cases": dict(sorted(cases.items())),
+        }
+        with written(self.path) as path:
+            path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def _number(value: torch.Tensor) -> float | None:
+    number = float(value)
+    return round(number, 5) if math.isfinite(number) else None

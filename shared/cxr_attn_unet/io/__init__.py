@@ -1,0 +1,17 @@
+"""From a file to a radiograph: pixels with bone bright, their spacing, and which way is up."""
+
+from .radiograph import Orientation, Radiograph, RadiographError
+from .read import is_radiograph_file, list_radiographs, read_mask, read_radiograph
+from .readers import MaskReader, RadiographReader
+
+__all__ = [
+    "MaskReader",
+    "Orientation",
+    "Radiograph",
+    "RadiographError",
+    "RadiographReader",
+    "is_radiograph_file",
+    "list_radiographs",
+    "read_mask",
+    "read_radiograph",
+]

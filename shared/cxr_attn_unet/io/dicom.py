@@ -1,0 +1,131 @@
+"""DICOM radiographs (CR, DX, secondary capture), through pydicom."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from .radiograph import Orientation, RadiographError
+
+try:
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut  # pydicom 3
+except ImportError:  # pydicom 2, which MONAI Label needs
+    from pydicom.pixel_data_handlers.util import apply_modality_lut, apply_voi_lut
+
+__all__ = ["is_dicom", "read"]
+
+_VOLUME_MODALITIES = ("CT", "MR", "PT", "NM")
+# Image Storage of CT, enhanced CT, MR, enhanced MR, PET
+_VOLUME_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "2.1", "4", "4.1", "128"))
+# first value: where rows run to (picture's right), second: where columns run to (picture's foot)
+_TOWARDS = {"L": (0, True), "R": (0, False), "F": (1, True), "H": (1, False)}
+
+
+def is_dicom(path: str) -> bool:
+    """Whether the file has DICOM's preamble."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation]:
+    """Pixels ``(rows, columns)`` as stored but bone bright, spacing (row, column) in mm, and orientation.
+
+    For presentation: modality LUT, VOI LUT or window, MONOCHROME1 inverted (PS3.3 C.7.6.3.1.2, C.11.1, C.11.2). For
+    processing: no VOI; the logarithm of linear detector values (Beer-Lambert), bone bright by the pixel intensity
+    relationship sign (PS3.3 C.8.11.3.1.2) where there is one. Pixel spacing, else that at the detector ("imager"),
+    which is larger than the anatomy's by the magnification. ``PatientOrientation`` is followed when it is that of a
+    frontal view.
+
+    Raises:
+        RadiographError: not DICOM, truncated, no decoder for its compression, several frames, or of a volume.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that break the standard and do not matter here
+        try:
+            dataset = pydicom.dcmread(path)
+        except InvalidDicomError as error:
+            raise RadiographError(f"{path}: not a DICOM file, or its head is missing. Export it anew.") from error
+        except Exception as error:
+            raise RadiographError(f"{path}: damaged or truncated ({error}). Copy or export it anew.") from error
+        _check_kind(dataset, path)
+        pixels = _pixels(dataset, path)
+        return pixels, _spacing(dataset), _orientation(dataset)
+
+
+def _check_kind(dataset: Dataset, path: str) -> None:
+    modality = dataset.get("Modality", "")
+    if modality in _VOLUME_MODALITIES or dataset.get("SOPClassUID", "") in _VOLUME_CLASSES:
+        raise RadiographError(f"{path}: a slice of a volume ({modality}), not a radiograph. Take it out of the folder.")
+    if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
+        raise RadiographError(
+            f"{path}: holds {dataset.NumberOfFrames} frames, a radiograph has one. Export the one to segment."
+        )
+    if "PixelData" not in dataset:
+        raise RadiographError(f"{path}: has no pixels. It may be a report or a directory; take it out of the folder.")
+
+
+def _pixels(dataset: Dataset, path: str) -> np.ndarray:
+    try:
+        stored = dataset.pixel_array
+    except Exception as error:
+        syntax = dataset.file_meta.get("TransferSyntaxUID", "") if hasattr(dataset, "file_meta") else ""
+        if syntax and syntax.is_compressed and isinstance(error, (NotImplementedError, RuntimeError)):
+            raise RadiographError(
+                f"{path}: its compression ({syntax.name}) cannot be decoded here ({str(error).splitlines()[0]}). "
+                "Install more decoders with: pip install 'cxr-attn-unet[dicom]'; if they are there, it is damaged."
+            ) from error
+        raise RadiographError(f"{path}: its pixels are damaged or truncated ({error}). Export it anew.") from error
+    if stored.ndim == 3 and stored.shape[2] in (3, 4):  # secondary captures in colour, shown as they are
+        return (stored[..., :3] @ np.array([0.299, 0.587, 0.114])).astype(np.float32)
+    if stored.ndim != 2:
+        raise RadiographError(f"{path}: pixels of shape {stored.shape}, a radiograph has two axes. Export it anew.")
+    try:
+        values = apply_modality_lut(stored, dataset)
+        if dataset.get("PresentationIntentType", "") == "FOR PROCESSING":
+            return _for_processing(np.asarray(values, np.float32), dataset)
+        values = apply_voi_lut(values, dataset)
+    except Exception as error:
+        raise RadiographError(f"{path}: its lookup table or window is damaged ({error}). Export it anew.") from error
+    values = np.asarray(values, np.float32)
+    return values.max() - values if _dark_bone(dataset) else values
+
+
+def _dark_bone(dataset: Dataset) -> bool:
+    return dataset.get("PhotometricInterpretation", "") == "MONOCHROME1"
+
+
+def _for_processing(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+    sign = dataset.get("PixelIntensityRelationshipSign")
+    # +1: lower values where fewer X-rays arrive, that is behind bone
+    dark = _dark_bone(dataset) if sign is None else int(sign) == 1
+    if dark and dataset.get("PixelIntensityRelationship", "") == "LIN":
+        values = np.log(np.maximum(values - min(float(values.min()), 0.0), 1.0))
+    return values.max() - values if dark else values
+
+
+def _spacing(dataset: Dataset) -> tuple[float, float] | None:
+    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        try:
+            row, column = (float(value) for value in dataset.get(name) or ())
+        except (TypeError, ValueError):
+            continue
+        if row > 0 and column > 0 and np.isfinite(row * column):
+            return row, column
+    return None
+
+
+def _orientation(dataset: Dataset) -> Orientation:
+    value = dataset.get("PatientOrientation") or ()
+    towards = [_TOWARDS.get(str(part)) for part in value] if len(value) == 2 else []
+    if None in towards or len({axis for axis, _ in towards}) != 2:
+        return Orientation()  # empty, lateral or oblique: as it is stored
+    (first_axis, right), (_, down) = towards
+    transpose = first_axis == 1
+    return Orientation(transpose, *(not v for v in ((right, down) if transpose else (down, right))))

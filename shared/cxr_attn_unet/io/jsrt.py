@@ -1,0 +1,34 @@
+"""Raw radiographs of the JSRT database (Shiraishi et al., AJR 174 (2000) 71-74)."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from .radiograph import RadiographError
+
+__all__ = ["SPACING_MM", "is_raw", "read"]
+
+SIDE = 2048
+SPACING_MM = 0.175
+HIGHEST = 4095  # 12 bits
+
+
+def is_raw(path: str) -> bool:
+    """Whether the file has the size of a JSRT radiograph: 2048 x 2048 in 16 bits, without a head."""
+    return os.path.getsize(path) == SIDE * SIDE * 2
+
+
+def read(path: str) -> np.ndarray:
+    """Pixels ``(2048, 2048)``, bone bright: the file's 12 bits, big-endian in 16, are high where the film is dark.
+
+    Raises:
+        RadiographError: not of the size of a JSRT radiograph.
+    """
+    if not is_raw(path):
+        raise RadiographError(
+            f"{path}: {os.path.getsize(path)} bytes, a raw JSRT radiograph has {SIDE * SIDE * 2}. Copy it anew; for "
+            "Analyze or NIfTI pairs, the .hdr file must stand beside it."
+        )
+    return HIGHEST - np.fromfile(path, dtype=">u2").reshape(SIDE, SIDE).astype(np.float32)

@@ -1,0 +1,145 @@
+"""Any supported file to a radiograph or a mask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from . import dicom, jsrt, raster, volume
+from .radiograph import Orientation, Radiograph, RadiographError, check_pixels
+
+__all__ = ["is_radiograph_file", "list_radiographs", "read_mask", "read_radiograph"]
+
+_LOSSY = (".jpg", ".jpeg")
+_DICOM_SUFFIXES = (".dcm", ".dicom")
+FORMATS = "PNG, JPEG, TIFF, BMP, GIF, DICOM, NIfTI, MHA, MHD, NRRD and raw JSRT .IMG"
+
+
+def _has_head(path: str) -> bool:
+    base = path[: -len(".img")]
+    return os.path.exists(base + ".hdr") or os.path.exists(base + ".HDR")
+
+
+def _format(path: str) -> str:
+    """``raster``, ``volume``, ``dicom``, ``jsrt``, or empty for what is none of them."""
+    name = path.lower()
+    if name.endswith(raster.SUFFIXES):
+        return "raster"
+    if name.endswith(".img"):
+        return "volume" if _has_head(path) else "jsrt"
+    if name.endswith((*volume.NIFTI_SUFFIXES, *volume.ITK_SUFFIXES)):
+        return "volume"
+    if name.endswith(_DICOM_SUFFIXES) or dicom.is_dicom(path):
+        return "dicom"
+    return ""
+
+
+def _require_file(path: str) -> None:
+    if not os.path.exists(path):
+        raise RadiographError(f"{path}: no such file. Check the path.")
+    if not os.path.isfile(path):
+        raise RadiographError(f"{path}: a folder, not a file. Give the radiograph itself.")
+    if os.path.getsize(path) == 0:
+        raise RadiographError(f"{path}: the file is empty. Copy or export it anew.")
+
+
+def read_radiograph(path: str | os.PathLike) -> Radiograph:
+    """Read a radiograph of any supported format.
+
+    PNG, JPEG, TIFF, BMP, GIF (8 and 16 bits, colours by luminance), DICOM, NIfTI, MHA, MHD, NRRD (one slice), raw JSRT
+    ``.IMG``. Files without a known suffix are tried as DICOM.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the radiograph: pixels ``(rows, columns)`` float32 as stored but bone bright, spacing in mm, orientation.
+
+    Raises:
+        RadiographError: the file cannot be used as a radiograph; the message names file, reason and remedy.
+        ImportError: the format needs a package that is not installed; the message names it.
+    """
+    path = os.fspath(path)
+    _require_file(path)
+    spacing, orientation, affine = None, Orientation(), None
+    kind = _format(path)
+    if kind == "raster":
+        pixels, orientation = raster.read(path)
+    elif kind == "dicom":
+        pixels, spacing, orientation = dicom.read(path)
+    elif kind == "volume":
+        pixels, spacing, orientation, affine = volume.read(path)
+    elif kind == "jsrt":
+        pixels, spacing = jsrt.read(path), (jsrt.SPACING_MM, jsrt.SPACING_MM)
+    else:
+        raise RadiographError(f"{path}: not a format that is read. Convert it to one of {FORMATS}.")
+    check_pixels(pixels, path)
+    return Radiograph(pixels, path, spacing, orientation, affine)
+
+
+def read_mask(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> np.ndarray:
+    """Read a mask, or the union of several, such as left and right lung.
+
+    Whatever is not zero is structure, so 0/1 and 0/255 are the same; in JPEG files, which smear their edges, whatever
+    is above half. An empty mask is not an error here.
+
+    Args:
+        paths: a file or several.
+
+    Returns:
+        ``(rows, columns)`` bool, in the files' own pixel layout.
+
+    Raises:
+        RadiographError: a file cannot be read as a mask, or the sizes differ.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    union: np.ndarray | None = None
+    for entry in paths:
+        path = os.fspath(entry)
+        _require_file(path)
+        kind = _format(path)
+        if kind == "raster":
+            pixels = raster.read(path)[0]
+        elif kind == "volume":
+            pixels = volume.read(path)[0]
+        else:
+            raise RadiographError(f"{path}: not a format that masks are read from. Convert it to PNG or NIfTI.")
+        if not np.isfinite(pixels.max()):
+            raise RadiographError(f"{path}: has values that are NaN or infinite. Export the mask anew.")
+        mask = pixels > (127 if path.lower().endswith(_LOSSY) else 0)
+        if union is not None and union.shape != mask.shape:
+            raise RadiographError(
+                f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels, but {os.fspath(paths[0])} has "
+                f"{union.shape[1]} x {union.shape[0]}. Masks that are joined must have one size."
+            )
+        union = mask if union is None else union | mask
+    if union is None:
+        raise RadiographError("no mask file was given. Name at least one.")
+    return union
+
+
+def is_radiograph_file(path: str | os.PathLike) -> bool:
+    """Whether a file looks like a radiograph, by its suffix or DICOM's preamble; it is not read any further."""
+    path = os.fspath(path)
+    if path.lower().endswith((".hdr", ".img")):
+        # of a pair, the .hdr stands for both; of other .img files only those of JSRT's size are radiographs
+        return path.lower().endswith(".hdr") if _has_head(path) or path.lower().endswith(".hdr") else jsrt.is_raw(path)
+    return bool(_format(path)) and Path(path).name.upper() != "DICOMDIR"
+
+
+def list_radiographs(folder: str | os.PathLike) -> list[str]:
+    """All radiographs under a folder, sorted; hidden files and folders are passed over.
+
+    Raises:
+        RadiographError: no such folder.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise RadiographError(f"{folder}: no such folder. Name the folder of the radiographs with --dataset_dir.")
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    return [str(path) for path in shown if is_radiograph_file(path)]

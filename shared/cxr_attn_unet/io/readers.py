@@ -1,0 +1,74 @@
+"""Readers for MONAI's ``LoadImage``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from monai.config import PathLike
+from monai.data import ImageReader
+from monai.utils import MetaKeys, SpaceKeys
+
+from .radiograph import Orientation, Radiograph, RadiographError
+from .read import is_radiograph_file, read_mask, read_radiograph
+
+__all__ = ["MaskReader", "RadiographReader"]
+
+
+class RadiographReader(ImageReader):
+    """:func:`read_radiograph` in MONAI's convention: the array is ``(columns, rows)``.
+
+    MONAI's and MONAI Label's writers count on that convention to put a mask back over the file's own pixels. Metadata
+    beyond MONAI's: ``pixel_spacing`` and ``field_of_view_mm`` ((row, column), NaN where unknown) and ``upright``
+    (transpose, flip rows, flip columns of the stored ``(rows, columns)``; 0 or 1).
+    """
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        return is_radiograph_file(_only(filename))
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Radiograph:
+        return read_radiograph(_only(data))
+
+    def get_data(self, img: Radiograph) -> tuple[np.ndarray, dict[str, Any]]:
+        spacing = np.array(img.spacing or (np.nan, np.nan), dtype=np.float64)
+        affine = img.affine
+        if affine is None:
+            row, column = img.spacing or (1.0, 1.0)
+            affine = np.diag((column, row, 1.0, 1.0))
+        array = np.ascontiguousarray(img.pixels.T)
+        return array, {
+            str(MetaKeys.AFFINE): affine.copy(),
+            str(MetaKeys.ORIGINAL_AFFINE): affine.copy(),
+            str(MetaKeys.SPACE): SpaceKeys.RAS,
+            str(MetaKeys.SPATIAL_SHAPE): np.array(array.shape),
+            str(MetaKeys.ORIGINAL_CHANNEL_DIM): "no_channel",
+            "pixel_spacing": spacing,
+            "field_of_view_mm": spacing * img.pixels.shape,
+            "upright": np.array(
+                (img.orientation.transpose, img.orientation.flip_rows, img.orientation.flip_columns), dtype=np.uint8
+            ),
+        }
+
+
+class MaskReader(RadiographReader):
+    """:func:`read_mask` in MONAI's convention: 0 and 1 in ``(columns, rows)``; several files are joined."""
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        return all(is_radiograph_file(path) for path in _several(filename))
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Radiograph:
+        paths = _several(data)
+        return Radiograph(read_mask(paths).astype(np.float32), os.fspath(paths[0]), None, Orientation())
+
+
+def _several(paths: Sequence[PathLike] | PathLike) -> Sequence[PathLike]:
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+
+
+def _only(paths: Sequence[PathLike] | PathLike) -> PathLike:
+    paths = _several(paths)
+    if len(paths) != 1:
+        raise RadiographError(f"{', '.join(map(str, paths))}: a radiograph is one file. Give one a case.")
+    return paths[0]

@@ -1,0 +1,6 @@
+"""MONAI transforms for what MONAI's own do not know about radiographs: how they load and which way is up."""
+
+from .load import LoadMaskd, LoadRadiographd
+from .orient import OrientUprightd
+
+__all__ = ["LoadMaskd", "LoadRadiographd", "OrientUprightd"]

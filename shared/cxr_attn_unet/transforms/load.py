@@ -1,0 +1,122 @@
+"""Dictionary transforms that load radiographs and their masks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import ImageReader
+from monai.transforms import LoadImaged
+
+from ..io import MaskReader, RadiographError, RadiographReader
+
+__all__ = ["LoadMaskd", "LoadRadiographd"]
+
+# A mask may be drawn at another resolution than its radiograph (SCR: 1024 over 2048), but never at another shape:
+# a rounded pixel or two is the most that a correct pair differs.
+ASPECT_TOLERANCE = 0.02
+
+# LoadImaged sets up all of MONAI's readers, and one of them warns of a decoder that radiographs do not need.
+for _name in ("monai.data.nvimgcodec_pydicom_plugin", "monai.data.image_reader"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+class _LoadWithReader(LoadImaged):
+    """``LoadImaged`` with one reader whose errors reach the user as they are.
+
+    MONAI tries a list of readers and wraps each failure in a traceback of its own; there is nothing else to try
+    here. It stays a ``LoadImaged`` because MONAI Label looks for that class.
+    """
+
+    reader_type: type[ImageReader]
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        self._reader = self.reader_type()
+        super().__init__(
+            keys, reader=self._reader, image_only=True, ensure_channel_first=True, allow_missing_keys=allow_missing_keys
+        )
+
+    def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
+        return super().__call__(data, reader or self._reader)
+
+
+class LoadRadiographd(_LoadWithReader):
+    """Load a radiograph of any supported format, see :func:`cxr_attn_unet.io.read_radiograph`.
+
+    Gives a ``MetaTensor`` ``(1, columns, rows)`` float32, bone bright, on the file's own scale. Columns come first, as
+    in all of MONAI; follow it with :class:`OrientUprightd`. Metadata: ``field_of_view_mm`` (rows, columns) and
+    ``pixel_spacing`` (row, column), both NaN where unknown, and ``upright``.
+
+    An item may carry ``field_of_view_mm`` (height, width in mm) for files that do not know their own pixel spacing; it
+    takes precedence over the header.
+
+    Args:
+        keys: keys of file paths.
+        allow_missing_keys: do not raise for a missing key.
+
+    Raises:
+        RadiographError: the file cannot be read as a radiograph; the message names file and remedy.
+    """
+
+    reader_type = RadiographReader
+
+    def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
+        d = super().__call__(data, reader)
+        if "field_of_view_mm" in d:
+            for key in self.key_iterator(d):
+                d[key].meta["field_of_view_mm"] = torch.as_tensor(d["field_of_view_mm"], dtype=torch.float64)
+        return d
+
+
+class LoadMaskd(_LoadWithReader):
+    """Load a mask, or the union of several, as ``MetaTensor`` ``(1, columns, rows)`` with values 0 and 1.
+
+    A mask lies over the pixels of its radiograph, so it takes orientation and field of view from there.
+
+    Args:
+        keys: keys of a file path or a list of them.
+        image_key: key of the radiograph, loaded before.
+        allow_missing_keys: do not raise for a missing key.
+
+    Raises:
+        RadiographError: the mask cannot be read, or its shape is not that of the radiograph (another resolution is
+            allowed, another aspect ratio is not).
+    """
+
+    reader_type = MaskReader
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
+        d = super().__call__(data, reader)
+        image = d[self.image_key]
+        for key in self.key_iterator(d):
+            check_same_shape(image.meta["filename_or_obj"], image.shape[1:], data[key], d[key].shape[1:])
+            for name in ("field_of_view_mm", "upright"):
+                d[key].meta[name] = image.meta[name]
+            d[key].meta["radiograph"] = image.meta["filename_or_obj"]
+        return d
+
+
+def check_same_shape(image_path: Any, image_size: Any, mask_path: Any, mask_size: Any) -> None:
+    """Raise :class:`~cxr_attn_unet.io.RadiographError` unless a mask has the aspect ratio of its radiograph.
+
+    Args:
+        image_path: the radiograph's file, for the message.
+        image_size: its size (columns, rows).
+        mask_path: the mask's file or files, for the message.
+        mask_size: its size (columns, rows).
+    """
+    (image_width, image_height), (mask_width, mask_height) = image_size, mask_size
+    if abs((mask_width / mask_height) / (image_width / image_height) - 1) > ASPECT_TOLERANCE:
+        mask_path = mask_path if isinstance(mask_path, str) else ", ".join(str(p) for p in mask_path)
+        raise RadiographError(
+            f"{mask_path}: the mask is {mask_width} x {mask_height} but its radiograph {image_path} is "
+            f"{image_width} x {image_height}, another aspect ratio. Draw the mask over the whole radiograph; "
+            "another resolution is fine, another shape is not."
+        )

@@ -1,0 +1,91 @@
+"""Loading weight files: the kinds that load, and one clear error for each kind that does not."""
+
+import pytest
+import torch
+from cxr_attn_unet.networks import build_network, load_weights
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return build_network("unet", width=4)
+
+
+@pytest.mark.parametrize("wrapper", [None, "model", "network", "state_dict"])
+def test_bare_and_wrapped_state_dicts_load(network, tmp_path, wrapper):
+    weights = network.state_dict()
+    torch.save(weights if wrapper is None else {"epoch": 3, wrapper: weights}, tmp_path / "model.pt")
+    other = build_network("unet", width=4)
+    assert load_weights(other, tmp_path / "model.pt") is other
+    assert all(torch.equal(other.state_dict()[key], value) for key, value in weights.items())
+
+
+def test_half_precision_weights_become_float32(network, tmp_path):
+    half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
+    torch.save(half, tmp_path / "model.pt")
+    loaded = load_weights(build_network("unet", width=4), str(tmp_path / "model.pt")).state_dict()
+    assert {v.dtype for v in loaded.values()} == {torch.float32, torch.int64}
+    assert all(torch.equal(loaded[key], value.to(loaded[key].dtype)) for key, value in half.items())
+
+
+def test_missing_file(network, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no weight file .*nothing\.pt"):
+        load_weights(network, tmp_path / "nothing.pt")
+    with pytest.raises(FileNotFoundError, match="no weight file"):
+        load_weights(network, tmp_path)
+
+
+def truncated(path, weights):
+    torch.save(weights, path)
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def bit_of_text(path, weights):
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+
+
+def empty(path, weights):
+    path.write_bytes(b"")
+
+
+class Payload:
+    pass
+
+
+def foreign_class(path, weights):
+    torch.save({"model": weights, "extra": Payload()}, path)
+
+
+@pytest.mark.parametrize("damage", [truncated, bit_of_text, empty, foreign_class])
+def test_damaged_file(network, tmp_path, damage):
+    path = tmp_path / "broken.pt"
+    damage(path, network.state_dict())
+    with pytest.raises(ValueError, match=r"broken\.pt cannot be read as a PyTorch weight file"):
+        load_weights(network, path)
+
+
+@pytest.mark.parametrize("content", [{}, [1, 2], {"epoch": 3}, {"model": {}}, torch.zeros(3)], ids=str)
+def test_file_without_a_state_dict(network, tmp_path, content):
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"other\.pt holds no state dict"):
+        load_weights(network, tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "words"),
+    [
+        ("unet", 8, r"of another shape: encoder\.0\.conv1\.weight \(8, 1, 3, 3\) for \(4, 1, 3, 3\), .*, \.\.\."),
+        ("three_head_attention_unet", 4, r"\d+ unexpected: decoder\.0\.gate\..*, \.\.\."),
+        (
+            "resnet_unet_18",
+            4,
+            r"\d+ missing: encoder\.0\.conv1\.weight, .*, \.\.\.; \d+ unexpected: .*; \d+ of another",
+        ),
+    ],
+)
+def test_weights_of_another_network_change_nothing(network, tmp_path, name, width, words):
+    torch.save(build_network(name, width=width).state_dict(), tmp_path / "model.pt")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(ValueError, match=rf"model\.pt do not fit UNet \(.*{words}.*set network and width at the head"):
+        load_weights(network, tmp_path / "model.pt")
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
