@@ -9,7 +9,7 @@ import torch
 from cxr_attn_unet.io import RadiographError, list_radiographs, read_mask, read_radiograph
 from cxr_attn_unet.transforms import LoadRadiographd
 from PIL import Image
-from radiograph_samples import CT, picture, write_dicom, write_nifti, write_picture
+from samples import CT, picture, write_dicom, write_nifti, write_picture
 
 TRUTH = picture()
 UP12 = TRUTH.astype(np.uint16) * 16

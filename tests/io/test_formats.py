@@ -14,7 +14,7 @@ from cxr_attn_unet.io import read_mask, read_radiograph
 from monai.bundle import ConfigParser
 from PIL import Image
 from pydicom.uid import RLELossless
-from radiograph_samples import picture, voi_lut, write_dicom, write_img, write_nifti, write_picture
+from samples import picture, voi_lut, write_dicom, write_img, write_nifti, write_picture
 
 TRUTH = picture()
 UP12 = TRUTH.astype(np.uint16) * 16  # 12-bit values
