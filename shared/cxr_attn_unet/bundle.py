@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import TracebackType
 
 import torch
 import torch.distributed as dist
 
-__all__ = ["check_bundle_root", "end_processes", "start_processes"]
+__all__ = ["cause_of", "check_bundle_root", "end_processes", "start_processes"]
+
+_WRAPPERS = ("Failed to evaluate ConfigExpression", "Failed to instantiate component", "applying transform")
 
 
 def check_bundle_root(bundle_root: str | os.PathLike) -> None:
     """Make sure that ``bundle_root`` is a bundle, before anything is written under it.
 
+    From here on, an error that ends the program also says last what caused it, see :func:`cause_of`.
+
     Raises:
         FileNotFoundError: it is not; the message names the remedy.
     """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _say_cause_last
     if not (Path(bundle_root) / "configs" / "metadata.json").is_file():
         raise FileNotFoundError(
             f"bundle_root '{bundle_root}' ({Path(bundle_root).resolve()}) is not a bundle: it has no "
             "configs/metadata.json. Run this from inside the bundle's folder, or name the folder with --bundle_root."
         )
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The error inside those that MONAI wraps around whatever a config's expression or a transform raises."""
+    while error.__cause__ is not None and isinstance(error, RuntimeError) and str(error).startswith(_WRAPPERS):
+        error = error.__cause__
+    return error
+
+
+def _say_cause_last(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.__excepthook__(kind, error, trace)
+    cause = cause_of(error)
+    if cause is not error:
+        print(f"\nCaused by {type(cause).__name__}: {cause}", file=sys.stderr)
 
 
 def start_processes() -> None:

@@ -12,6 +12,7 @@ import torch
 from monai.data import Dataset, FolderLayoutBase, PILWriter, list_data_collate
 from monai.engines import SupervisedEvaluator
 
+from .bundle import cause_of
 from .files import radiograph_stem, written
 from .io import RadiographError, list_radiographs
 
@@ -69,10 +70,7 @@ class TolerantDataset(Dataset):
         try:
             return super()._transform(index)
         except Exception as error:
-            cause: BaseException = error
-            # MONAI wraps what a transform raises in a RuntimeError of its own
-            while cause.__cause__ is not None and not isinstance(cause, RadiographError):
-                cause = cause.__cause__
+            cause = cause_of(error)
             if not isinstance(cause, RadiographError):
                 raise
             return {FAILED: str(cause)}

@@ -43,8 +43,8 @@ def build_network(
         out_channels: channels of the logits.
         width: channels at the finest level; 64 in the published work, less for a smaller network.
         options: ``scale`` (bool, default False) of the three spatial attention networks: divide the gates' matrix
-            product by ``sqrt(H * W)`` before the softmax. ``encoder_weights`` (default None) of the ResNet networks:
-            the path of a torchvision state dict, or "imagenet".
+            product by ``sqrt(H * W)`` before the softmax; False suits every network. ``encoder_weights`` (default None)
+            of the ResNet networks: the path of a torchvision state dict, or "imagenet".
 
     Returns:
         The network; ``network(image)`` takes ``(N, in_channels, H, W)`` with values in [0, 1] and returns logits
@@ -65,6 +65,8 @@ def build_network(
     network_class = NETWORKS[name]
     common = ("in_channels", "out_channels", "width")
     allowed = [option for option in inspect.signature(network_class).parameters if option not in common]
+    if not options.get("scale", True) and "scale" not in allowed:
+        del options["scale"]  # what has no such gates does not scale them; lets a config set it for any network
     check_options(f"network {name!r}", allowed, options)
     return network_class(in_channels=in_channels, out_channels=out_channels, width=width, **options)
 

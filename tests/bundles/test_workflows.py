@@ -1,0 +1,387 @@
+"""Every bundle through MONAI's own workflows: trained, resumed, evaluated, run over a folder."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from conftest import head, phantom, write_folder
+from cxr_attn_unet.bundle import cause_of
+from cxr_attn_unet.datasets import DatasetError
+from cxr_attn_unet.inference import FolderError
+from cxr_attn_unet.io import RadiographError
+from monai.bundle import create_workflow
+from PIL import Image
+from samples import picture, write_dicom, write_nifti
+
+SMALL = {"width": 4, "image_size": 32, "batch_size": 4, "num_workers": 0, "device": "cpu"}
+TRAIN = {**SMALL, "epochs": 2}
+
+
+def config(bundle, *names):
+    return [str(bundle / "configs" / f"{name}.json") for name in names]
+
+
+def run(bundle, *names, run_id="run", **overrides):
+    """Initialise, run and finalise, as ``python -m monai.bundle run`` does."""
+    workflow = create_workflow(
+        config_file=config(bundle, *names), workflow_type="train", run_id=run_id, bundle_root=str(bundle), **overrides
+    )
+    workflow.run()
+    workflow.finalize()
+    return workflow
+
+
+@contextmanager
+def raises(error, message):
+    """``pytest.raises`` for what MONAI wraps in errors of its own."""
+    with pytest.raises(Exception) as caught:  # noqa: B017, PT011
+        yield caught
+    cause = cause_of(caught.value)
+    assert isinstance(cause, error), repr(cause)
+    assert re.search(message, str(cause)), str(cause)
+
+
+def data_for(bundle, folder, count=10):
+    return str(write_folder(folder, head(bundle)["structure"], count))
+
+
+@pytest.fixture
+def trained(bundle, tmp_path):
+    """A bundle after two epochs on ten radiographs, its data set, and where it wrote."""
+    output = tmp_path / "out"
+    data = data_for(bundle, tmp_path / "data")
+    before = (bundle / "models" / "model.pt").read_bytes()
+    workflow = run(
+        bundle,
+        "train",
+        run_id="training",
+        dataset_dir=data,
+        output_dir=str(output),
+        ckpt_dir=str(bundle / "models"),
+        **TRAIN,
+    )
+    return bundle, data, output, before, workflow
+
+
+def test_training_leaves_weights_state_and_pictures(trained):
+    bundle, _, output, before, workflow = trained
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert set(weights) == {"model"}
+    best = workflow.parser.get_parsed_content("train#handlers")[-1].best
+    assert best == pytest.approx(max(workflow.evaluator.state.best_metric, 0))
+    assert "val_hd95_mm" in workflow.evaluator.state.metrics
+    state = torch.load(output / "last.pt", weights_only=True)
+    assert state["run"]["epoch"] == 2
+    for epoch in (1, 2):
+        assert Image.open(output / f"worst_{epoch:04d}.png").size[0] >= 384
+    assert list(output.glob("events.out.tfevents*"))
+    assert (bundle / "models" / "model.previous.pt").read_bytes() == before
+    assert not [path for path in output.rglob(".*") if path.is_file()]
+
+
+def test_training_without_validation_saves_its_weights(bundle, tmp_path):
+    """MONAI Label overrides the data, and may have nothing to validate on."""
+    root = write_folder(tmp_path / "data", "any", 4)
+    items = [
+        {"image": str(path), "label": str(root / "masks" / "any" / path.name)}
+        for path in sorted((root / "images").iterdir())
+    ]
+    overrides = {
+        "train#dataset#data": items,
+        "validate#dataset#data": [],
+        "train#trainer#max_epochs": 1,
+        "val_interval": 5,
+    }
+    run(bundle, "train", output_dir=str(tmp_path / "o"), ckpt_dir=str(tmp_path / "c"), **TRAIN, **overrides)
+    assert "model" in torch.load(tmp_path / "c" / "model.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_resumed_run_is_bit_for_bit_the_uninterrupted_one(bundle, tmp_path, num_workers):
+    data = data_for(bundle, tmp_path / "data")
+    options = {**TRAIN, "epochs": 4, "dataset_dir": data, "num_workers": num_workers}
+
+    def state(name, **more):
+        folder = str(tmp_path / name)
+        run(bundle, "train", output_dir=folder, ckpt_dir=folder, **{**options, **more})
+        return torch.load(tmp_path / name / "last.pt", weights_only=True)
+
+    whole = state("whole")
+    with pytest.raises(KeyboardInterrupt):
+        state("cut", **{"train#handlers#2": {"_target_": "test_workflows.Interrupt", "epoch": 3}})
+    assert torch.load(tmp_path / "cut" / "last.pt", weights_only=True)["run"]["epoch"] == 2
+    resumed = state("cut", resume=True)
+    assert resumed["run"] == whole["run"]
+    assert resumed["lr_scheduler"] == whole["lr_scheduler"]
+    for key, value in whole["model"].items():
+        assert torch.equal(resumed["model"][key], value), key
+    assert (tmp_path / "cut" / "model.pt").stat().st_size == (tmp_path / "whole" / "model.pt").stat().st_size
+
+
+class Interrupt:
+    """Ends a run in the middle of an epoch, as a user or a scheduler does."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def attach(self, engine):
+        from ignite.engine import Events
+
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine):
+        if engine.state.epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 3}, r"is from a run of 2 epochs, this one has 3"),
+        ({"width": 8}, "is of another network"),
+        ({"output_dir": "nowhere"}, "nothing to resume from"),
+        ({"corrupt": True}, "not a checkpoint to resume from"),
+    ],
+)
+def test_resume_refuses_another_run(trained, change, message):
+    bundle, data, output, *_ = trained
+    options = {**TRAIN, "dataset_dir": data, "output_dir": str(output), "ckpt_dir": str(output), "resume": True}
+    if change.pop("corrupt", False):
+        (output / "last.pt").write_bytes(b"half a file")
+    with raises((ValueError, FileNotFoundError), message):
+        run(bundle, "train", **{**options, **change})
+
+
+def test_loss_that_is_not_finite_stops_the_run(bundle, tmp_path):
+    data = data_for(bundle, tmp_path / "data")
+    with raises(FloatingPointError, "loss is nan in epoch 1.*learning_rate"):
+        run(
+            bundle,
+            "train",
+            dataset_dir=data,
+            output_dir=str(tmp_path / "o"),
+            ckpt_dir=str(tmp_path / "c"),
+            **TRAIN,
+            loss="$lambda prediction, label: prediction.sum() * float('nan')",
+        )
+    assert not (tmp_path / "c").exists()
+
+
+def test_evaluation_writes_every_case(trained):
+    bundle, data, output, *_ = trained
+    run(bundle, "train", "evaluate", dataset_dir=data, output_dir=str(output), section="training", **SMALL)
+    results = json.loads((output / "results_training.json").read_text())
+    assert len(results["cases"]) == 9
+    dice = [case["val_mean_dice"] for case in results["cases"].values()]
+    assert results["summary"]["val_mean_dice"]["mean"] == pytest.approx(np.mean(dice), abs=1e-4)
+    assert results["summary"]["val_mean_dice"]["min"] == pytest.approx(min(dice))
+    assert results["run"]["width"] == 4
+
+
+@pytest.fixture
+def mixed_folder(tmp_path):
+    """Good radiographs in four formats and a subfolder, and four files that are not."""
+    folder = tmp_path / "radiographs"
+    (folder / "ward").mkdir(parents=True)
+    Image.fromarray(phantom(0)[0]).save(folder / "one.png")
+    Image.fromarray(phantom(1)[0]).save(folder / "ward" / "one.jpg")
+    write_dicom(folder / "1.2.840.7", picture(64, 48).astype(np.uint16) * 16)
+    write_nifti(folder / "two.nii.gz", picture(50, 70), np.eye(4))
+    (folder / "cut.png").write_bytes((folder / "one.png").read_bytes()[:200])
+    Image.fromarray(np.full((64, 64), 9, np.uint8)).save(folder / "flat.png")
+    Image.fromarray(phantom(2)[0]).save(folder / "one.bmp")
+    write_nifti(folder / "ct.nii", np.zeros((40, 40), np.uint8), np.eye(4))
+    return folder
+
+
+def test_inference_over_a_folder(trained, mixed_folder, tmp_path):
+    bundle, *_ = trained
+    masks = tmp_path / "masks"
+    with raises(FolderError, "4 of 8 radiographs could not be segmented") as caught:
+        run(bundle, "inference", dataset_dir=str(mixed_folder), output_dir=str(masks), **{**SMALL, "batch_size": 1})
+    for name in (
+        "cut.png: damaged",
+        "flat.png: all pixels",
+        "ct.nii: all pixels",
+        "one.png: its mask would have the same",
+    ):
+        assert name in str(cause_of(caught.value))
+    structure = head(bundle)["structure"]
+    sizes = {
+        f"one_{structure}.png": (80, 96),
+        f"ward/one_{structure}.png": (80, 96),
+        f"1.2.840.7_{structure}.png": (48, 64),
+        f"two_{structure}.png": (70, 50),
+    }
+    assert {str(path.relative_to(masks)) for path in masks.rglob("*") if path.is_file()} == set(sizes)
+    for name, size in sizes.items():
+        mask = Image.open(masks / name)
+        assert (mask.size, mask.mode) == (size, "L")
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+
+
+def test_inference_mask_lies_where_the_network_sees_the_structure(bundle, tmp_path):
+    """With a network that marks what is bright, the mask is the bright part of the file, finer than the network."""
+    image, _ = phantom(3, 240, 160)
+    image[:] = 40
+    image[30:110, 90:150] = 220  # upper right
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(image).save(folder / "a.png")
+    structure = head(bundle)["structure"]
+    run(
+        bundle,
+        "inference",
+        dataset_dir=str(folder),
+        output_dir=str(tmp_path / "out"),
+        **{**SMALL, "image_size": 96},
+        network="$lambda x: torch.cat([0.5 - x, x - 0.5], 1) * 20",
+        initialize=[],
+        inferer="$lambda x, network: network(x)",
+    )
+    mask = np.asarray(Image.open(tmp_path / "out" / f"a_{structure}.png")) > 0
+    truth = image > 100
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.97
+
+
+@pytest.mark.parametrize("names", [("train",), ("inference",), ("train", "evaluate")], ids="+".join)
+@pytest.mark.parametrize("where", ["inside", "outside with bundle_root"])
+def test_check_properties(bundle, names, where, monkeypatch, tmp_path):
+    monkeypatch.chdir(bundle if where == "inside" else tmp_path)
+    overrides = {"dataset_dir": data_for(bundle, tmp_path / "data"), "output_dir": str(tmp_path / "o"), **SMALL}
+    if where != "inside":
+        overrides["bundle_root"] = str(bundle)
+    overrides["initialize"] = []  # the shipped weights are of another width than this test's
+    kind = "inference" if names == ("inference",) else "train"
+    if kind == "inference":
+        overrides["dataset_dir"] += "/images"
+    workflow = create_workflow(config_file=config(bundle, *names), workflow_type=kind, **overrides)
+    assert workflow.check_properties() == []
+    for name in ("device", "network_def", "bundle_root", "dataset_dir"):
+        assert getattr(workflow, name) is not None
+
+
+@pytest.mark.parametrize("names", [("train",), ("inference",), ("train", "evaluate")], ids="+".join)
+def test_elsewhere_without_bundle_root_nothing_is_written(bundle, names, tmp_path, monkeypatch):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    with raises(FileNotFoundError, "is not a bundle.*--bundle_root"):
+        create_workflow(config_file=config(bundle, *names), workflow_type="train", dataset_dir="data")
+    assert not list(empty.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "error", "message"),
+    [
+        ("train", {"dataset_dir": "{tmp}/none"}, DatasetError, "none: no such folder"),
+        ("train", {"dataset_dir": "{tmp}/empty"}, DatasetError, "no radiographs with masks"),
+        ("inference", {"dataset_dir": "{tmp}/none"}, RadiographError, "none: no such folder"),
+        ("inference", {"dataset_dir": "{tmp}/empty"}, RadiographError, "no radiographs here"),
+        ("inference", {"checkpoint": "{tmp}/none.pt"}, FileNotFoundError, "none.pt"),
+        ("inference", {"checkpoint": "{tmp}/corrupt.pt"}, ValueError, "corrupt.pt"),
+        ("inference", {"network_name": "three_head_attention_unet"}, ValueError, "model.pt"),
+        ("inference", {"width": 12}, ValueError, "model.pt"),
+        ("train", {"network_name": "vnet"}, ValueError, "unet, resnet_unet_18, .* full_spatial_attention_unet"),
+    ],
+)
+def test_bad_input(bundle, tmp_path, name, overrides, error, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "corrupt.pt").write_bytes(b"PK\x03\x04 half a file")
+    options = {"dataset_dir": data_for(bundle, tmp_path / "data"), "output_dir": str(tmp_path / "o"), "device": "cpu"}
+    if name == "inference":
+        options["dataset_dir"] += "/images"
+    options |= {
+        key: value.format(tmp=tmp_path) if isinstance(value, str) else value for key, value in overrides.items()
+    }
+    with raises(error, message):
+        run(bundle, name, ckpt_dir=str(tmp_path / "c"), **options)
+    assert not list(tmp_path.glob("o/*.png")) and not (tmp_path / "c").exists()
+
+
+def command(bundle, *arguments, cwd, launcher=(), **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", *launcher, "monai.bundle", "run", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def flags(**options):
+    return [part for name, value in options.items() for part in (f"--{name}", str(value))]
+
+
+def test_command_line_inside_the_bundle(bundle, tmp_path):
+    """The exact commands of the card, with the shipped weights; a bad file makes the exit code non-zero."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(phantom(0)[0]).save(folder / "a.png")
+    arguments = ["--config_file", "configs/inference.json", *flags(dataset_dir=folder, output_dir=tmp_path / "out")]
+    result = command(bundle, *arguments, cwd=bundle)
+    assert result.returncode == 0, result.stderr
+    assert "Segmented 1 radiographs" in result.stdout
+    assert "nvImageCodec" not in result.stdout + result.stderr
+    (folder / "b.png").write_bytes(b"no picture")
+    result = command(bundle, *arguments, cwd=bundle)
+    assert result.returncode != 0
+    assert "b.png: not a picture" in result.stderr.splitlines()[-1]
+    assert "Segmented 1 radiographs" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("evaluate", [False, True], ids=["train", "evaluate"])
+def test_two_processes(bundle, tmp_path, evaluate):
+    """torchrun with two processes: NCCL where there are two GPUs, Gloo otherwise; only the first one writes."""
+    data = data_for(bundle, tmp_path / "data", 13)
+    small = {
+        **SMALL,
+        "dataset_dir": data,
+        "bundle_root": bundle,
+        "output_dir": tmp_path / "o",
+        "ckpt_dir": tmp_path / "c",
+    }
+    small["batch_size"] = 2
+    if torch.cuda.device_count() < 2:
+        environment = {"CUDA_VISIBLE_DEVICES": ""}
+    else:
+        environment = {}
+    del small["device"]
+    names = ("train", "multi_gpu_train")
+    result = command(
+        bundle,
+        "training",
+        "--config_file",
+        str(config(bundle, *names)),
+        *flags(epochs=2, **small),
+        cwd=tmp_path,
+        launcher=("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"),
+        **environment,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert (tmp_path / "c" / "model.pt").is_file()
+    assert len(list((tmp_path / "o").glob("worst_*.png"))) == 2
+    assert len(list((tmp_path / "o").glob("events*"))) == 2  # of the trainer and the evaluator, of one process
+    state = torch.load(tmp_path / "o" / "last.pt", weights_only=True)
+    assert state["run"]["iterations an epoch"] == 3  # 12 radiographs, 2 a batch, 2 processes
+    assert not any(key.startswith("module.") for key in state["model"])
+    if evaluate:
+        result = command(
+            bundle,
+            "--config_file",
+            str(config(bundle, "train", "evaluate", "multi_gpu_evaluate")),
+            *flags(checkpoint=tmp_path / "c" / "model.pt", section="training", **small),
+            cwd=tmp_path,
+            launcher=("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"),
+            **environment,
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+        results = json.loads((tmp_path / "o" / "results_training.json").read_text())
+        assert len(results["cases"]) == 12
