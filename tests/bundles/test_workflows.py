@@ -145,11 +145,12 @@ class Interrupt:
     [
         ({"epochs": 3}, r"is from a run of 2 epochs, this one has 3"),
         ({"width": 8}, "is of another network"),
-        ({"output_dir": "nowhere"}, "nothing to resume from"),
+        ({"output_dir": "elsewhere"}, "nothing to resume from"),
         ({"corrupt": True}, "not a checkpoint to resume from"),
     ],
 )
-def test_resume_refuses_another_run(trained, change, message):
+def test_resume_refuses_another_run(trained, change, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     bundle, data, output, *_ = trained
     options = {**TRAIN, "dataset_dir": data, "output_dir": str(output), "ckpt_dir": str(output), "resume": True}
     if change.pop("corrupt", False):
@@ -340,7 +341,7 @@ def test_command_line_inside_the_bundle(bundle, tmp_path):
 @pytest.mark.parametrize("evaluate", [False, True], ids=["train", "evaluate"])
 def test_two_processes(bundle, tmp_path, evaluate):
     """torchrun with two processes: NCCL where there are two GPUs, Gloo otherwise; only the first one writes."""
-    data = data_for(bundle, tmp_path / "data", 13)
+    data = data_for(bundle, tmp_path / "data", 20)
     small = {
         **SMALL,
         "dataset_dir": data,
@@ -370,7 +371,7 @@ def test_two_processes(bundle, tmp_path, evaluate):
     assert len(list((tmp_path / "o").glob("worst_*.png"))) == 2
     assert len(list((tmp_path / "o").glob("events*"))) == 2  # of the trainer and the evaluator, of one process
     state = torch.load(tmp_path / "o" / "last.pt", weights_only=True)
-    assert state["run"]["iterations an epoch"] == 3  # 12 radiographs, 2 a batch, 2 processes
+    assert state["run"]["iterations an epoch"] == 4  # 18 radiographs, 2 a batch, 2 processes, the rest dropped
     assert not any(key.startswith("module.") for key in state["model"])
     if evaluate:
         result = command(
@@ -384,4 +385,4 @@ def test_two_processes(bundle, tmp_path, evaluate):
         )
         assert result.returncode == 0, result.stderr[-3000:]
         results = json.loads((tmp_path / "o" / "results_training.json").read_text())
-        assert len(results["cases"]) == 12
+        assert len(results["cases"]) == 18

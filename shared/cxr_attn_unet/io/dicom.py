@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 import numpy as np
@@ -12,11 +13,18 @@ from pydicom.errors import InvalidDicomError
 from .radiograph import Orientation, RadiographError
 
 try:
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut  # pydicom 3
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut  # pydicom 3
+
+    _DECODES_TO_RGB = True
 except ImportError:  # pydicom 2, which MONAI Label needs
-    from pydicom.pixel_data_handlers.util import apply_modality_lut, apply_voi_lut
+    from pydicom.pixel_data_handlers.util import apply_color_lut, apply_modality_lut, apply_voi_lut
+
+    _DECODES_TO_RGB = False
 
 __all__ = ["is_dicom", "read"]
+
+# pydicom logs as well as warns of values that break the standard and do not matter here
+logging.getLogger("pydicom").setLevel(logging.ERROR)
 
 _VOLUME_MODALITIES = ("CT", "MR", "PT", "NM")
 # Image Storage of CT, enhanced CT, MR, enhanced MR, PET
@@ -67,6 +75,8 @@ def _check_kind(dataset: Dataset, path: str) -> None:
         raise RadiographError(
             f"{path}: holds {dataset.NumberOfFrames} frames, a radiograph has one. Export the one to segment."
         )
+    if "PixelData" not in dataset and ("Rows" in dataset or len(dataset) == 0):  # pydicom 3 drops all it has read
+        raise RadiographError(f"{path}: damaged or truncated, its pixels are missing. Copy or export it anew.")
     if "PixelData" not in dataset:
         raise RadiographError(f"{path}: has no pixels. It may be a report or a directory; take it out of the folder.")
 
@@ -82,15 +92,23 @@ def _pixels(dataset: Dataset, path: str) -> np.ndarray:
                 "Install more decoders with: pip install 'cxr-attn-unet[dicom]'; if they are there, it is damaged."
             ) from error
         raise RadiographError(f"{path}: its pixels are damaged or truncated ({error}). Export it anew.") from error
+    photometric = str(dataset.get("PhotometricInterpretation", ""))
+    if photometric == "PALETTE COLOR":
+        try:
+            stored = apply_color_lut(stored, dataset)
+        except Exception as error:
+            raise RadiographError(f"{path}: its palette is damaged ({error}). Export it anew.") from error
     if stored.ndim == 3 and stored.shape[2] in (3, 4):  # secondary captures in colour, shown as they are
+        if photometric.startswith("YBR") and not _DECODES_TO_RGB:
+            return stored[..., 0].astype(np.float32)
         return (stored[..., :3] @ np.array([0.299, 0.587, 0.114])).astype(np.float32)
     if stored.ndim != 2:
         raise RadiographError(f"{path}: pixels of shape {stored.shape}, a radiograph has two axes. Export it anew.")
+    stored = _without_unused_bits(stored, dataset)
     try:
-        values = apply_modality_lut(stored, dataset)
         if dataset.get("PresentationIntentType", "") == "FOR PROCESSING":
-            return _for_processing(np.asarray(values, np.float32), dataset)
-        values = apply_voi_lut(values, dataset)
+            return _for_processing(stored, dataset)
+        values = apply_voi_lut(apply_modality_lut(stored, dataset), dataset)
     except Exception as error:
         raise RadiographError(f"{path}: its lookup table or window is damaged ({error}). Export it anew.") from error
     values = np.asarray(values, np.float32)
@@ -101,8 +119,18 @@ def _dark_bone(dataset: Dataset) -> bool:
     return dataset.get("PhotometricInterpretation", "") == "MONOCHROME1"
 
 
-def _for_processing(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+def _without_unused_bits(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Old files keep an overlay above the stored bits, or do not extend the sign; pydicom 2 leaves that as it is."""
+    unused = 8 * stored.dtype.itemsize - int(dataset.get("BitsStored") or 0)
+    if stored.dtype.kind not in "iu" or not 0 < unused < 8 * stored.dtype.itemsize:
+        return stored
+    return (stored << unused) >> unused
+
+
+def _for_processing(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     sign = dataset.get("PixelIntensityRelationshipSign")
+    # the sign is that of the stored values, before a slope that may be negative
+    values = np.asarray(apply_modality_lut(stored, dataset) if sign is None else stored, np.float32)
     # +1: lower values where fewer X-rays arrive, that is behind bone
     dark = _dark_bone(dataset) if sign is None else int(sign) == 1
     if dark and dataset.get("PixelIntensityRelationship", "") == "LIN":
@@ -123,7 +151,8 @@ def _spacing(dataset: Dataset) -> tuple[float, float] | None:
 
 def _orientation(dataset: Dataset) -> Orientation:
     value = dataset.get("PatientOrientation") or ()
-    towards = [_TOWARDS.get(str(part)) for part in value] if len(value) == 2 else []
+    pair = len(value) == 2 and not isinstance(value, str)  # one oblique direction, "LF", is a string
+    towards = [_TOWARDS.get(str(part)) for part in value] if pair else []
     if None in towards or len({axis for axis, _ in towards}) != 2:
         return Orientation()  # empty, lateral or oblique: as it is stored
     (first_axis, right), (_, down) = towards

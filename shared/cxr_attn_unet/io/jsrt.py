@@ -17,7 +17,7 @@ HIGHEST = 4095  # 12 bits
 
 def is_raw(path: str) -> bool:
     """Whether the file has the size of a JSRT radiograph: 2048 x 2048 in 16 bits, without a head."""
-    return os.path.getsize(path) == SIDE * SIDE * 2
+    return os.path.isfile(path) and os.path.getsize(path) == SIDE * SIDE * 2
 
 
 def read(path: str) -> np.ndarray:

@@ -9,12 +9,13 @@ from PIL import Image, UnidentifiedImageError
 
 from .radiograph import Orientation, RadiographError
 
-__all__ = ["SUFFIXES", "read"]
+__all__ = ["SUFFIXES", "read", "read_labels"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 
 # EXIF tag 274 to (transpose, flip rows, flip columns); cameras write it, viewers follow it
 _EXIF_ORIENTATION = 274
+_PHOTOMETRIC = 262
 _EXIF = {
     2: (False, False, True),
     3: (False, True, True),
@@ -33,37 +34,78 @@ def read(path: str) -> tuple[np.ndarray, Orientation]:
     and is not used either.
 
     Raises:
-        RadiographError: not an image, truncated, or of several frames.
+        RadiographError: not an image, truncated, of several frames, or in colour with 16 bits a channel.
     """
+    image, orientation = _open(path)
+    return _luminance(image), orientation
+
+
+def read_labels(path: str) -> np.ndarray:
+    """``(rows, columns)`` float32 as stored, zero where there is background.
+
+    In colour that is black; of a palette without black in use, it is the colour of index 0.
+
+    Raises:
+        RadiographError: as :func:`read`.
+    """
+    image, _ = _open(path)
+    if image.mode in ("RGB", "RGBA", "P", "PA"):
+        indices = np.asarray(image)[..., 0] if image.mode == "PA" else np.asarray(image)
+        colours = np.asarray(image.convert("RGBA"))[..., :3].max(-1)  # luminance would round a dark blue to black
+        palette = image.mode in ("P", "PA")
+        return (indices if palette and colours.all() else colours).astype(np.float32)
+    return _luminance(image)
+
+
+def _open(path: str) -> tuple[Image.Image, Orientation]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd TIFF tags, large but sound images
-            with Image.open(path) as image:
+            # through a file object: by name, Pillow maps it to memory, and mixes up the rows of a TIFF on its side
+            with open(path, "rb") as file, Image.open(file) as image:
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1:
                     raise RadiographError(
                         f"{path}: holds {frames} pictures. Save the radiograph alone; a CT is not a radiograph."
                     )
-                orientation = Orientation(*_EXIF.get(image.getexif().get(_EXIF_ORIENTATION, 1), ()))
-                pixels = _grey(image, path)
+                # before anything loads the pixels, which empties the list of tiles; so does getexif() of a PNG
+                stored = image.tile[0][3] if image.tile else ""
+                stored = stored[0] if isinstance(stored, tuple) and stored else stored
+                if ";16" in str(stored) and not image.mode.startswith("I"):
+                    raise RadiographError(
+                        f"{path}: a 16-bit picture in colour or with transparency, of which only 8 bits can be read. "
+                        "Save it as 16-bit grey."
+                    )
+                tag = image.getexif().get(_EXIF_ORIENTATION, 1)
+                # Pillow undoes "zero is white" up to 8 bits, but not above
+                inverted = image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+                image.load()
+                if image.format == "TIFF":  # alone of all formats, Pillow turns it while loading: turn it back
+                    image = _stored(image, tag)
+                if inverted:
+                    image = Image.fromarray(65535 - np.asarray(image).astype(np.uint16))
+                return image, Orientation(*_EXIF.get(tag, ()))
     except RadiographError:
         raise
     except UnidentifiedImageError as error:
         raise RadiographError(f"{path}: not a picture, whatever its name says. Export it anew.") from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ValueError ... on damaged files
         raise RadiographError(f"{path}: damaged or truncated ({error}). Copy or export it anew.") from error
-    return pixels, orientation
 
 
-def _grey(image: Image.Image, path: str) -> np.ndarray:
-    # what the file holds, before Pillow maps it to one of its modes
-    stored = image.tile[0].args if image.tile else ""
-    stored = stored[0] if isinstance(stored, tuple) and stored else stored
-    if image.format == "PNG" and stored in ("RGB;16B", "RGBA;16B", "LA;16B"):
-        raise RadiographError(
-            f"{path}: a 16-bit picture in colour or with transparency, of which only 8 bits can be read. Save it as "
-            "16-bit grey."
-        )
+def _stored(image: Image.Image, tag: int) -> Image.Image:
+    transpose, flip_rows, flip_columns = _EXIF.get(tag, (False, False, False))
+    # the steps of Orientation.apply, backwards
+    for wanted, step in (
+        (flip_columns, Image.Transpose.FLIP_LEFT_RIGHT),
+        (flip_rows, Image.Transpose.FLIP_TOP_BOTTOM),
+        (transpose, Image.Transpose.TRANSPOSE),
+    ):
+        image = image.transpose(step) if wanted else image
+    return image
+
+
+def _luminance(image: Image.Image) -> np.ndarray:
     if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.float32)
     if image.mode == "LA":

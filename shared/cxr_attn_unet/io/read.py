@@ -103,14 +103,14 @@ def read_mask(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> np.ndar
         _require_file(path)
         kind = _format(path)
         if kind == "raster":
-            pixels = raster.read(path)[0]
+            pixels = raster.read_labels(path)
         elif kind == "volume":
             pixels = volume.read(path)[0]
         else:
             raise RadiographError(f"{path}: not a format that masks are read from. Convert it to PNG or NIfTI.")
-        if not np.isfinite(pixels.max()):
+        if not np.isfinite((pixels.min(), pixels.max())).all():
             raise RadiographError(f"{path}: has values that are NaN or infinite. Export the mask anew.")
-        mask = pixels > (127 if path.lower().endswith(_LOSSY) else 0)
+        mask = pixels > 127 if path.lower().endswith(_LOSSY) else pixels != 0
         if union is not None and union.shape != mask.shape:
             raise RadiographError(
                 f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels, but {os.fspath(paths[0])} has "
@@ -126,8 +126,8 @@ def is_radiograph_file(path: str | os.PathLike) -> bool:
     """Whether a file looks like a radiograph, by its suffix or DICOM's preamble; it is not read any further."""
     path = os.fspath(path)
     if path.lower().endswith((".hdr", ".img")):
-        # of a pair, the .hdr stands for both; of other .img files only those of JSRT's size are radiographs
-        return path.lower().endswith(".hdr") if _has_head(path) or path.lower().endswith(".hdr") else jsrt.is_raw(path)
+        # of a pair, the .img stands for both; of other .img files only those of JSRT's size are radiographs
+        return path.lower().endswith(".img") and os.path.isfile(path) and (_has_head(path) or jsrt.is_raw(path))
     return bool(_format(path)) and Path(path).name.upper() != "DICOMDIR"
 
 

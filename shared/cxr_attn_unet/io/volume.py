@@ -37,7 +37,10 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
             f"{path}: damaged or truncated ({message[-1] if message else type(error).__name__}). Export it anew."
         ) from error
     axes = [axis for axis, size in enumerate(array.shape) if size > 1]
-    if len(axes) != 2 or array.dtype.fields is not None:
+    if array.dtype.kind not in "biuf":
+        kind = "colour" if array.dtype.fields else str(array.dtype)
+        raise RadiographError(f"{path}: has {kind} values, a radiograph has one number a pixel. Save it as grey.")
+    if len(axes) != 2 or axes[1] > 2:
         raise RadiographError(
             f"{path}: a volume of shape {'x'.join(map(str, array.shape))}, not a radiograph. Give one projection, or "
             "extract a single slice."
@@ -48,7 +51,14 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
     spacing = None if lengths == (_UNKNOWN, _UNKNOWN) or not all(lengths) else lengths
     orientation = orientation_of(columns, rows) if known else Orientation()
     in_plane = np.eye(4)
-    in_plane[:3, 0], in_plane[:3, 1], in_plane[:3, 3] = columns, rows, affine[:3, 3]
+    # the third column is that of the axis that was dropped: without it a coronal affine has no inverse
+    (dropped,) = {0, 1, 2} - set(axes)
+    in_plane[:3, 0], in_plane[:3, 1], in_plane[:3, 2], in_plane[:3, 3] = (
+        columns,
+        rows,
+        affine[:3, dropped],
+        affine[:3, 3],
+    )
     return np.ascontiguousarray(pixels, dtype=np.float32), spacing, orientation, in_plane
 
 
@@ -59,13 +69,14 @@ def orientation_of(columns: np.ndarray, rows: np.ndarray) -> Orientation:
     - The plane is axial, the nominal one that writers give to a two-dimensional picture. As a viewer shows it: the
       picture's right is left (-R), down is posterior (-A). So what ITK writes for a PNG is upright as stored, and a
       file whose rows were reversed (dcm2niix) is turned over. Except when both run positively, as in an identity
-      matrix: that says nothing, and the picture is upright as stored.
+      matrix: that says nothing about flips, and the picture is upright as stored (or, with its axes exchanged, as
+      transposed).
     - Anything else (a lateral view) is upright as stored.
     """
     main = int(np.argmax(np.abs(columns))), int(np.argmax(np.abs(rows)))
     positive = columns[main[0]] > 0, rows[main[1]] > 0
-    if set(main) == {0, 1} and all(positive) and main == (0, 1):
-        return Orientation()
+    if set(main) == {0, 1} and all(positive):
+        return Orientation(transpose=main == (1, 0))
     if 0 not in main or main[0] == main[1]:
         return Orientation()
     transpose = main[0] != 0
@@ -76,7 +87,8 @@ def orientation_of(columns: np.ndarray, rows: np.ndarray) -> Orientation:
 def _read_nifti(path: str) -> tuple[np.ndarray, np.ndarray, bool]:
     image: Any = nib.load(path)
     header = image.header
-    known = not hasattr(header, "get_sform") or bool(header["sform_code"] or header["qform_code"])
+    # Analyze has no codes; what nibabel makes up for it says nothing
+    known = hasattr(header, "get_sform") and bool(header["sform_code"] or header["qform_code"])
     array = np.asanyarray(image.dataobj)
     return array, np.asarray(image.affine, float), known
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -20,9 +18,6 @@ __all__ = ["LoadMaskd", "LoadRadiographd"]
 # a rounded pixel or two is the most that a correct pair differs.
 ASPECT_TOLERANCE = 0.02
 
-# It logs the same warning as well, see _LoadWithReader.
-logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-
 
 class _LoadWithReader(LoadImaged):
     """``LoadImaged`` with one reader whose errors reach the user as they are.
@@ -35,16 +30,9 @@ class _LoadWithReader(LoadImaged):
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         self._reader = self.reader_type()
-        with warnings.catch_warnings():
-            # LoadImaged sets up all of MONAI's readers, and one of them warns of a decoder that is not used here
-            warnings.simplefilter("ignore")
-            super().__init__(
-                keys,
-                reader=self._reader,
-                image_only=True,
-                ensure_channel_first=True,
-                allow_missing_keys=allow_missing_keys,
-            )
+        super().__init__(
+            keys, reader=self._reader, image_only=True, ensure_channel_first=True, allow_missing_keys=allow_missing_keys
+        )
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
         return super().__call__(data, reader or self._reader)
