@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from cxr_attn_unet.metrics import HausdorffDistanceMetricMM
 from monai.data import MetaTensor
+
+from cxr_attn_unet.metrics import HausdorffDistanceMetricMM
 
 
 def one_hot(columns, rows, box, field_of_view=None):

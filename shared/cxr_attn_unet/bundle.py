@@ -10,7 +10,7 @@ from types import TracebackType
 import torch
 import torch.distributed as dist
 
-__all__ = ["cause_of", "check_bundle_root", "end_processes", "start_processes"]
+__all__ = ["cause_of", "check_bundle_root", "start_processes"]
 
 _WRAPPERS = ("Failed to evaluate ConfigExpression", "Failed to instantiate component", "applying transform")
 
@@ -60,9 +60,3 @@ def start_processes() -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-
-
-def end_processes() -> None:
-    """Leave the process group."""
-    if dist.is_initialized():
-        dist.destroy_process_group()

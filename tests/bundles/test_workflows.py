@@ -10,13 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from monai.bundle import create_workflow
+from PIL import Image
+
 from conftest import head, phantom, write_folder
 from cxr_attn_unet.bundle import cause_of
 from cxr_attn_unet.datasets import DatasetError
 from cxr_attn_unet.inference import FolderError
 from cxr_attn_unet.io import RadiographError
-from monai.bundle import create_workflow
-from PIL import Image
 from samples import picture, write_dicom, write_nifti
 
 SMALL = {"width": 4, "image_size": 32, "batch_size": 4, "num_workers": 0, "device": "cpu"}
@@ -72,7 +73,7 @@ def trained(bundle, tmp_path):
 def test_training_leaves_weights_state_and_pictures(trained):
     bundle, _, output, before, workflow = trained
     weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
-    assert set(weights) == {"model"}
+    assert set(weights) == set(workflow.parser.get_parsed_content("network").state_dict())
     best = workflow.parser.get_parsed_content("train#handlers")[-1].best
     assert best == pytest.approx(max(workflow.evaluator.state.best_metric, 0))
     assert "val_hd95_mm" in workflow.evaluator.state.metrics
@@ -99,7 +100,7 @@ def test_training_without_validation_saves_its_weights(bundle, tmp_path):
         "val_interval": 5,
     }
     run(bundle, "train", output_dir=str(tmp_path / "o"), ckpt_dir=str(tmp_path / "c"), **TRAIN, **overrides)
-    assert "model" in torch.load(tmp_path / "c" / "model.pt", weights_only=True)
+    assert "head.weight" in torch.load(tmp_path / "c" / "model.pt", weights_only=True)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -243,7 +244,7 @@ def test_inference_mask_lies_where_the_network_sees_the_structure(bundle, tmp_pa
         output_dir=str(tmp_path / "out"),
         **{**SMALL, "image_size": 96},
         network="$lambda x: torch.cat([0.5 - x, x - 0.5], 1) * 20",
-        initialize=[],
+        run=["$@evaluator.run()"],
         inferer="$lambda x, network: network(x)",
     )
     mask = np.asarray(Image.open(tmp_path / "out" / f"a_{structure}.png")) > 0
@@ -258,7 +259,6 @@ def test_check_properties(bundle, names, where, monkeypatch, tmp_path):
     overrides = {"dataset_dir": data_for(bundle, tmp_path / "data"), "output_dir": str(tmp_path / "o"), **SMALL}
     if where != "inside":
         overrides["bundle_root"] = str(bundle)
-    overrides["initialize"] = []  # the shipped weights are of another width than this test's
     kind = "inference" if names == ("inference",) else "train"
     if kind == "inference":
         overrides["dataset_dir"] += "/images"
@@ -274,7 +274,7 @@ def test_elsewhere_without_bundle_root_nothing_is_written(bundle, names, tmp_pat
     empty.mkdir()
     monkeypatch.chdir(empty)
     with raises(FileNotFoundError, "is not a bundle.*--bundle_root"):
-        create_workflow(config_file=config(bundle, *names), workflow_type="train", dataset_dir="data")
+        create_workflow(config_file=config(bundle, *names), workflow_type="train", dataset_dir="data").run()
     assert not list(empty.iterdir())
 
 

@@ -5,11 +5,12 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from conftest import EXAMPLES, phantom, write_folder, write_jsrt
 from cxr_attn_unet.datasets import DatasetError, find_items, load_data, split_items
 from cxr_attn_unet.datasets.__main__ import main
 from cxr_attn_unet.datasets.load import LAYOUTS
-from PIL import Image
 
 IDS = ["JPCLN001", "JPCLN002", "JPCLN010", "JPCNN001", "JPCNN002", "JPCNN093"]
 

@@ -7,6 +7,10 @@ import warnings
 import nibabel as nib
 import numpy as np
 import pytest
+from monai.data import DataLoader, Dataset
+from monai.transforms import Compose, LoadImaged, SaveImage
+from PIL import Image
+
 from cxr_attn_unet.io import (
     MaskReader,
     RadiographError,
@@ -15,9 +19,6 @@ from cxr_attn_unet.io import (
     read_mask,
     read_radiograph,
 )
-from monai.data import DataLoader, Dataset
-from monai.transforms import Compose, LoadImaged, SaveImage
-from PIL import Image
 from samples import picture, voi_lut, write_dicom, write_nifti, write_picture
 
 TRUTH = picture()

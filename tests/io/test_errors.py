@@ -6,9 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from cxr_attn_unet.io import RadiographError, list_radiographs, read_mask, read_radiograph
 from cxr_attn_unet.transforms import LoadRadiographd
-from PIL import Image
 from samples import CT, picture, write_dicom, write_nifti, write_picture
 
 TRUTH = picture()

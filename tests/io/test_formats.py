@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import BUNDLES
-from cxr_attn_unet.io import read_mask, read_radiograph
 from monai.bundle import ConfigParser
 from PIL import Image
 from pydicom.uid import RLELossless
+
+from conftest import BUNDLES
+from cxr_attn_unet.io import read_mask, read_radiograph
 from samples import picture, voi_lut, write_dicom, write_img, write_nifti, write_picture
 
 TRUTH = picture()

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from cxr_attn_unet.networks import GATES, AttentionUNet, Gate, register_gate
 from cxr_attn_unet.networks.gates import SqueezeExcitation, channel_attention
 

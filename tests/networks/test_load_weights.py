@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cxr_attn_unet.networks import build_network, load_weights
 
 

@@ -7,9 +7,10 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from monai.bundle import ConfigParser
+
 from cxr_attn_unet import networks
 from cxr_attn_unet.networks import NETWORKS, AttentionUNet, build_network
-from monai.bundle import ConfigParser
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore::torch.jit.TracerWarning")
 

@@ -27,7 +27,7 @@ class Checkpoints:
     ``*.previous.pt``. A run without any validation saves its weights when it ends.
 
     Args:
-        weights_path: file of the best weights, ``{"model": state_dict}``.
+        weights_path: file of the best weights, a bare state dict: what all of MONAI reads without being told a key.
         last_path: file of the state after the last epoch.
         save_dict: objects with a state, by name; ``model`` is the network (wrapped for distributed training or not).
         evaluator: validation engine whose key metric decides what is best; more is better.
@@ -111,7 +111,7 @@ class Checkpoints:
                     shutil.copyfile(self.weights_path, path)
                 logger.info(f"Kept the weights from before this run as {previous}.")
             with written(self.weights_path) as path:
-                torch.save({"model": self.save_dict["model"].state_dict()}, path)
+                torch.save(self.save_dict["model"].state_dict(), path)
         self._own_weights = True
 
     def _save_last(self, engine: Engine) -> None:

@@ -17,7 +17,7 @@ from monai.utils import string_list_all_gather
 from .. import __version__
 from ..files import radiograph_stem, written
 
-__all__ = ["SaveResults"]
+__all__ = ["SaveResults", "hardware"]
 
 
 class SaveResults:
@@ -60,12 +60,19 @@ class SaveResults:
                     "cases": len(known),
                 }
         document = {
-            "run": {**self.run, "version": __version__, "torch": torch.__version__, "machine": platform.machine()},
+            "run": {**self.run, "version": __version__, "torch": torch.__version__, "hardware": hardware()},
             "summary": summary,
             "cases": dict(sorted(cases.items())),
         }
         with written(self.path) as path:
             path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def hardware() -> str:
+    """What this runs on, in a few words."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return f"{os.cpu_count()} CPU cores, {platform.machine()}"
 
 
 def _number(value: torch.Tensor) -> float | None:

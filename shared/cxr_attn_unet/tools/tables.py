@@ -1,0 +1,105 @@
+"""Write the figures of the bundles' ``docs/results_*.json`` into README, model cards and metadata.
+
+A figure stands in a text only between ``<!-- results -->`` and ``<!-- /results -->``, so that each comes from a file
+that ``make evaluate`` wrote, and none is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..files import written
+
+BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+COLUMNS = (
+    "| structure | network | data | images | mean Dice | worst Dice | mean HD95 (mm) | worst HD95 (mm) |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+
+def results_of(bundle: Path) -> list[dict[str, Any]]:
+    """All results of a bundle, by file name."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(bundle.glob("docs/results_*.json"))]
+
+
+def row(result: dict[str, Any]) -> str:
+    """One line of the table."""
+    run, dice = result["run"], result["summary"]["val_mean_dice"]
+    distance = result["summary"].get("val_hd95_mm", {})
+    network = f"`{run['network']}`, width {run['width']}, {run['image_size']} x {run['image_size']}"
+    hd95 = [f"{distance[key]:.1f}" if key in distance else "unknown" for key in ("mean", "max")]
+    cells = (
+        run["structure"],
+        network,
+        f"{run['data']}, {run['section']}",
+        str(dice["cases"]),
+        f"{dice['mean']:.3f}",
+        f"{dice['min']:.3f}",
+        *hd95,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def table(bundles: list[Path]) -> str:
+    """The table of all results of some bundles, with what they were measured on below it."""
+    results = [result for bundle in bundles for result in results_of(bundle)]
+    measured = sorted(
+        {f"{r['run']['hardware']}, PyTorch {r['run']['torch']}, seed {r['run']['seed']}" for r in results}
+    )
+    lines = [*COLUMNS, *map(row, results), "", f"Masks at their native size. Measured on: {'; '.join(measured)}."]
+    return "\n".join(lines) + "\n"
+
+
+def updated(root: Path) -> dict[Path, str]:
+    """The texts that carry results, as they should be, by file."""
+    bundles = sorted(path for path in (root / "bundles").iterdir() if path.is_dir())
+    texts = {root / "README.md": bundles} | {bundle / "docs" / "README.md": [bundle] for bundle in bundles}
+    wanted = {}
+    for path, which in texts.items():
+        content = table(which).replace("\\", r"\\")
+        wanted[path] = BLOCK.sub(rf"\g<1>{content}\g<2>", path.read_text(encoding="utf-8"))
+    for bundle in bundles:
+        path = bundle / "configs" / "metadata.json"
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metrics = {}
+        for result in results_of(bundle):
+            key = f"{result['run']['data']}_{result['run']['section']}"
+            for name, values in result["summary"].items():
+                metrics[f"{key}_{name.removeprefix('val_')}"] = round(values["mean"], 4)
+        text = path.read_text(encoding="utf-8")
+        block = json.dumps(metrics, indent=8).replace("\n}", "\n    }") if metrics else "{}"
+        text = re.sub(r'("eval_metrics": )\{[^}]*\}', lambda found, b=block: found.group(1) + b, text)
+        assert json.loads(text) == {**metadata, "eval_metrics": metrics}
+        wanted[path] = text
+    return wanted
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m cxr_attn_unet.tools.tables",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Example: python -m cxr_attn_unet.tools.tables --check",
+    )
+    parser.add_argument("--root", default=".", help="folder of the repository (default: this one)")
+    parser.add_argument("--check", action="store_true", help="change nothing, end with 1 if something would change")
+    options = parser.parse_args(arguments)
+    stale = 0
+    for path, text in updated(Path(options.root)).items():
+        if path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        print(f"{path}: {'its figures are not those of the result files' if options.check else 'written'}")
+        if not options.check:
+            with written(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    return 1 if options.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""The command-line tools, and that no figure in the texts is typed by hand."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import BUNDLES, REPOSITORY, phantom
+from cxr_attn_unet.files import radiograph_stem, written
+from cxr_attn_unet.tools import overview, render_examples, tables
+
+
+def test_figures_in_the_texts_are_those_of_the_result_files(capsys):
+    assert tables.main(["--root", str(REPOSITORY), "--check"]) == 0, capsys.readouterr().out
+
+
+def test_a_changed_result_is_noticed_and_written(tmp_path):
+    shutil.copy(REPOSITORY / "README.md", tmp_path)
+    for bundle in BUNDLES:
+        for name in ("docs", "configs"):
+            shutil.copytree(bundle / name, tmp_path / "bundles" / bundle.name / name)
+    path = sorted((tmp_path / "bundles" / BUNDLES[0].name / "docs").glob("results_*.json"))[0]
+    result = json.loads(path.read_text())
+    result["summary"]["val_mean_dice"]["mean"] = 0.12345
+    path.write_text(json.dumps(result))
+    assert tables.main(["--root", str(tmp_path), "--check"]) == 1
+    assert "0.123" not in (tmp_path / "README.md").read_text()
+    assert tables.main(["--root", str(tmp_path)]) == 0
+    assert "0.123" in (tmp_path / "README.md").read_text()
+    metadata = json.loads((tmp_path / "bundles" / BUNDLES[0].name / "configs" / "metadata.json").read_text())
+    assert 0.1235 in [round(value, 4) for value in metadata["eval_metrics"].values()]
+    assert tables.main(["--root", str(tmp_path), "--check"]) == 0
+
+
+def test_overview(tmp_path, capsys):
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    masks.mkdir()
+    for index in range(3):
+        image, mask = phantom(index)
+        Image.fromarray(image).save(images / f"{index}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(masks / f"{index}_heart.png")
+    arguments = ["--images", str(images), "--masks", str(masks), "--output", str(tmp_path / "o.png"), "--columns", "3"]
+    assert overview.main(arguments) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "o.png")
+    sheet = np.asarray(Image.open(tmp_path / "o.png"))
+    assert sheet.shape[1] == 3 * 384
+    assert (sheet == (230, 159, 0)).all(-1).sum() > 300  # outlines in the first colour
+    (masks / "1_heart.png").unlink()
+    assert overview.main(arguments) == 1
+    assert "1_heart.png: no such file" in capsys.readouterr().err
+
+
+def test_rendering_names_the_package_it_needs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffdrr.data", None)  # as if it were not installed
+    assert render_examples.main(["--output", str(tmp_path)]) == 1
+    assert "cxr-attn-unet[render]" in capsys.readouterr().err
+
+
+def test_nothing_half_written(tmp_path):
+    target = tmp_path / "new" / "a.png"
+    with pytest.raises(RuntimeError), written(target) as path:
+        path.write_text("half")
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    with written(target) as path:
+        path.write_text("whole")
+        assert path.suffix == ".png" and not target.exists()
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("a.png", "a"), ("a.nii.gz", "a"), ("1.2.840.7", "1.2.840.7"), ("b.c.DCM", "b.c"), (".png", ".png")],
+)
+def test_stem(name, stem):
+    assert radiograph_stem(name) == stem
