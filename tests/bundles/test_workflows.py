@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -198,7 +199,7 @@ def mixed_folder(tmp_path):
     (folder / "cut.png").write_bytes((folder / "one.png").read_bytes()[:200])
     Image.fromarray(np.full((64, 64), 9, np.uint8)).save(folder / "flat.png")
     Image.fromarray(phantom(2)[0]).save(folder / "one.bmp")
-    write_nifti(folder / "ct.nii", np.zeros((40, 40), np.uint8), np.eye(4))
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).random((40, 40, 9), np.float32), np.eye(4)), folder / "ct.nii")
     return folder
 
 
@@ -210,7 +211,7 @@ def test_inference_over_a_folder(trained, mixed_folder, tmp_path):
     for name in (
         "cut.png: damaged",
         "flat.png: all pixels",
-        "ct.nii: all pixels",
+        "ct.nii: a volume",
         "one.png: its mask would have the same",
     ):
         assert name in str(cause_of(caught.value))
@@ -321,7 +322,20 @@ def flags(**options):
 
 
 def test_command_line_inside_the_bundle(bundle, tmp_path):
-    """The exact commands of the card, with the shipped weights; a bad file makes the exit code non-zero."""
+    """The exact commands of the card; training needs nothing but the data, and evaluation finds its weights."""
+    data = data_for(bundle, tmp_path / "data")
+    small = flags(dataset_dir=data, **{**SMALL, "epochs": 1})
+    result = command(bundle, "training", "--config_file", "configs/train.json", *small, cwd=bundle)
+    assert result.returncode == 0, result.stderr
+    assert {"last.pt", "worst_0001.png"} <= {path.name for path in (bundle / "eval").iterdir()}
+    both = "['configs/train.json','configs/evaluate.json']"
+    result = command(bundle, "--config_file", both, *small, cwd=bundle)
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads((bundle / "eval" / "results_validation.json").read_text())["cases"]) == 1
+
+
+def test_command_line_on_a_folder(bundle, tmp_path):
+    """With the shipped weights; a bad file makes the exit code non-zero and is named last."""
     folder = tmp_path / "in"
     folder.mkdir()
     Image.fromarray(phantom(0)[0]).save(folder / "a.png")

@@ -59,8 +59,8 @@ def read_radiograph(path: str | os.PathLike) -> Radiograph:
         the radiograph: pixels ``(rows, columns)`` float32 as stored but bone bright, spacing in mm, orientation.
 
     Raises:
-        RadiographError: the file cannot be used as a radiograph; the message names file, reason and remedy.
-        ImportError: the format needs a package that is not installed; the message names it.
+        RadiographError: the file cannot be used as a radiograph, or its format needs a package that is not installed;
+            the message names file, reason and remedy.
     """
     path = os.fspath(path)
     _require_file(path)

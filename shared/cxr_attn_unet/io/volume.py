@@ -29,7 +29,7 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
     itk = path.lower().endswith(ITK_SUFFIXES)
     try:
         array, affine, known = _read_itk(path) if itk else _read_nifti(path)
-    except (RadiographError, ImportError):
+    except RadiographError:
         raise
     except Exception as error:  # nibabel, zlib and ITK each raise their own
         message = str(error).strip().splitlines()
@@ -97,7 +97,9 @@ def _read_itk(path: str) -> tuple[np.ndarray, np.ndarray, bool]:
     try:
         import SimpleITK as sitk
     except ImportError as error:
-        raise ImportError(f"{path}: MHA, MHD and NRRD need SimpleITK: pip install 'cxr-attn-unet[itk]'") from error
+        raise RadiographError(
+            f"{path}: MHA, MHD and NRRD need SimpleITK. Install it: pip install 'cxr-attn-unet[itk]'."
+        ) from error
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     image = sitk.ReadImage(path)
     if image.GetNumberOfComponentsPerPixel() != 1:
