@@ -30,7 +30,8 @@ setup: .venv/.ready ## make .venv with everything, CPU build of PyTorch (TORCH=.
 demo: setup ## train two short epochs on rendered radiographs, then segment six real ones with the shipped weights
 	@echo "Training two short epochs on rendered radiographs (a demonstration, these weights are thrown away) ..."
 	@$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) --dataset_dir examples/rendered \
-	  --output_dir demo/training --ckpt_dir demo/training --image_size 128 --width 8 --batch_size 4 --epochs 2
+	  --output_dir demo/training --ckpt_dir demo/training --image_size 96 --batch_size 1 --learning_rate 0.01 \
+	  --augmentation 0.2 --epochs 2
 	@echo "Segmenting six real radiographs with the weights in $(ROOT)/models ..."
 	@$(RUN) --config_file $(ROOT)/configs/inference.json --bundle_root $(ROOT) \
 	  --dataset_dir examples/open_radiographs --output_dir demo/masks

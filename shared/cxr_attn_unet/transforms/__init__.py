@@ -1,6 +1,7 @@
-"""MONAI transforms for what MONAI's own do not know about radiographs: how they load and which way is up."""
+"""MONAI transforms for what MONAI's own do not know about radiographs: how they load, and which way is up."""
 
 from .load import LoadMaskd, LoadRadiographd
 from .orient import OrientUprightd
+from .resize import ResizeLongestd
 
-__all__ = ["LoadMaskd", "LoadRadiographd", "OrientUprightd"]
+__all__ = ["LoadMaskd", "LoadRadiographd", "OrientUprightd", "ResizeLongestd"]
