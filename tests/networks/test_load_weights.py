@@ -87,6 +87,8 @@ def test_file_without_a_state_dict(network, tmp_path, content):
 def test_weights_of_another_network_change_nothing(network, tmp_path, name, width, words):
     torch.save(build_network(name, width=width).state_dict(), tmp_path / "model.pt")
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    with pytest.raises(ValueError, match=rf"model\.pt do not fit UNet \(.*{words}.*set network and width at the head"):
+    with pytest.raises(
+        ValueError, match=rf"model\.pt do not fit UNet \(.*{words}.*set network_name and width at the head"
+    ):
         load_weights(network, tmp_path / "model.pt")
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

@@ -22,7 +22,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no weight file {path}")
+        raise FileNotFoundError(f"no weight file {path}; name one with --checkpoint, or train the network first")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in the zip reader, in the unpickler or in the tensors
@@ -77,8 +77,8 @@ def load_weights(network: Network, path: str | Path) -> Network:
     mismatch = describe_mismatch(network.state_dict(), weights)
     if mismatch:
         raise ValueError(
-            f"the weights in {path} do not fit {type(network).__name__} ({mismatch}); set network and width at the "
-            "head of the config to those that the weights were trained with"
+            f"the weights in {path} do not fit {type(network).__name__} ({mismatch}); set network_name and width at "
+            "the head of the config to those that the weights were trained with"
         )
     network.load_state_dict(weights)
     return network
