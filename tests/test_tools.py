@@ -12,7 +12,7 @@ from PIL import Image
 from conftest import BUNDLES, REPOSITORY, phantom
 from cxr_attn_unet.files import radiograph_stem, written
 from cxr_attn_unet.networks import build_network, load_weights
-from cxr_attn_unet.tools import overview, release_weights, render_examples, tables
+from cxr_attn_unet.tools import overview, release_weights, render_examples, tables, training_curve
 
 
 def test_figures_in_the_texts_are_those_of_the_result_files(capsys):
@@ -99,3 +99,29 @@ def test_nothing_half_written(tmp_path):
 )
 def test_stem(name, stem):
     assert radiograph_stem(name) == stem
+
+
+def test_training_curve(tmp_path, capsys):
+    from torch.utils.tensorboard import SummaryWriter
+
+    for run, start in (("coarse", 0.5), ("fine", 0.8)):
+        with SummaryWriter(str(tmp_path / run)) as writer:
+            for step in range(1, 7):
+                writer.add_scalar("train_loss", 1 / step, step)
+            for epoch in range(1, 4):
+                writer.add_scalar("val_mean_dice", start + epoch / 20, epoch)
+    assert training_curve.curve(tmp_path / "coarse", "val_mean_dice")[-1] == (3, pytest.approx(0.65))
+    # a resumed run writes a second log, whose values count
+    with SummaryWriter(str(tmp_path / "fine")) as writer:
+        writer.add_scalar("val_mean_dice", 0.99, 3)
+        writer.add_scalar("val_mean_dice", 0.98, 4)
+    values = [value for _, value in training_curve.curve(tmp_path / "fine", "val_mean_dice")]
+    assert values == pytest.approx([0.85, 0.9, 0.99, 0.98])
+    output = tmp_path / "curve.png"
+    folders = [str(tmp_path / "coarse"), str(tmp_path / "fine")]
+    assert training_curve.main([*folders, "--names", "coarse", "fine", "--output", str(output)]) == 0
+    picture = np.asarray(Image.open(output).convert("RGB"))
+    assert (picture == (0, 114, 178)).all(-1).sum() > 100
+    (tmp_path / "empty").mkdir()
+    assert training_curve.main([str(tmp_path / "empty"), "--output", str(output)]) == 1
+    assert "no TensorBoard log" in capsys.readouterr().err

@@ -20,6 +20,7 @@ _MODULES = (
     "inference",
     "io",
     "metrics",
+    "precision",
     "networks",
     "transforms",
 )

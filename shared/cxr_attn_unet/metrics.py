@@ -7,26 +7,19 @@ from collections.abc import Callable, Sequence
 
 import torch
 from monai.handlers.ignite_metric import IgniteMetricHandler
-from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance
+from monai.metrics import CumulativeIterationMetric, compute_average_surface_distance, compute_hausdorff_distance
 
-__all__ = ["HausdorffDistanceMM", "HausdorffDistanceMetricMM"]
+__all__ = ["HausdorffDistanceMM", "HausdorffDistanceMetricMM", "MeanSurfaceDistanceMM", "MeanSurfaceDistanceMetricMM"]
 
 
-class HausdorffDistanceMetricMM(CumulativeIterationMetric):
-    """Percentile of the symmetric Hausdorff distance of one structure, in millimetres.
+class _SurfaceDistanceMetricMM(CumulativeIterationMetric):
+    """A distance between the surfaces of prediction and reference, in millimetres.
 
-    The distances are those of MONAI's ``compute_hausdorff_distance``, with the pixel spacing of each case: its field
-    of view divided by the mask's size. A case without a known field of view is NaN and left out of the mean. A
-    prediction (or reference) that is empty has no surface: its distance is the diagonal of the field of view, the
-    worst that is possible, rather than an infinite or a missing value that would hide the failure.
-
-    Args:
-        percentile: 95 gives HD95 (Huttenlocher et al., IEEE TPAMI 15 (1993) 850-863), ``None`` the maximum.
+    The distances are MONAI's, with the pixel spacing of each case: its field of view divided by the mask's size. A case
+    without a known field of view is NaN and left out of the mean. A prediction (or reference) that is empty has no
+    surface: its distance is the diagonal of the field of view, the worst that is possible, rather than an infinite or a
+    missing value that would hide the failure.
     """
-
-    def __init__(self, percentile: float | None = 95) -> None:
-        super().__init__()
-        self.percentile = percentile
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """One batch of one-hot ``(batch, 2, columns, rows)``; the field of view is in the metadata of ``y``."""
@@ -37,11 +30,40 @@ class HausdorffDistanceMetricMM(CumulativeIterationMetric):
             return torch.full((len(y), 1), math.hypot(rows, columns))
         spacing = (columns / y.shape[2], rows / y.shape[3])
         prediction, reference = (t.as_tensor() if hasattr(t, "as_tensor") else t for t in (y_pred, y))
-        return compute_hausdorff_distance(prediction, reference, percentile=self.percentile, spacing=spacing).cpu()
+        return self.distance(prediction, reference, spacing).cpu()
+
+    def distance(self, prediction: torch.Tensor, reference: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+        raise NotImplementedError
 
     def aggregate(self) -> torch.Tensor:
         """Mean over the cases whose field of view is known; NaN if there is none."""
         return torch.nanmean(self.get_buffer())
+
+
+class HausdorffDistanceMetricMM(_SurfaceDistanceMetricMM):
+    """Percentile of the symmetric Hausdorff distance of one structure, in millimetres; :class:`HausdorffDistanceMM`.
+
+    Args:
+        percentile: 95 gives HD95 (Huttenlocher et al., IEEE TPAMI 15 (1993) 850-863), ``None`` the maximum.
+    """
+
+    def __init__(self, percentile: float | None = 95) -> None:
+        super().__init__()
+        self.percentile = percentile
+
+    def distance(self, prediction: torch.Tensor, reference: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+        return compute_hausdorff_distance(prediction, reference, percentile=self.percentile, spacing=list(spacing))
+
+
+class MeanSurfaceDistanceMetricMM(_SurfaceDistanceMetricMM):
+    """Mean symmetric distance between the outlines of one structure, in millimetres; :class:`MeanSurfaceDistanceMM`.
+
+    The mean over all points of both outlines of the distance to the other one (Heimann et al., IEEE TMI 28 (2009)
+    1251-1265, average symmetric surface distance).
+    """
+
+    def distance(self, prediction: torch.Tensor, reference: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+        return compute_average_surface_distance(prediction, reference, symmetric=True, spacing=list(spacing))
 
 
 def _field_of_view(reference: torch.Tensor) -> Sequence[float]:
@@ -59,3 +81,14 @@ class HausdorffDistanceMM(IgniteMetricHandler):
 
     def __init__(self, percentile: float | None = 95, output_transform: Callable = lambda x: x) -> None:
         super().__init__(metric_fn=HausdorffDistanceMetricMM(percentile), output_transform=output_transform)
+
+
+class MeanSurfaceDistanceMM(IgniteMetricHandler):
+    """Ignite handler of :class:`MeanSurfaceDistanceMetricMM`, for lists of one-hot cases ``(2, columns, rows)``.
+
+    Args:
+        output_transform: takes ``(predictions, references)`` from the engine's output.
+    """
+
+    def __init__(self, output_transform: Callable = lambda x: x) -> None:
+        super().__init__(metric_fn=MeanSurfaceDistanceMetricMM(), output_transform=output_transform)

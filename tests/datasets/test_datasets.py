@@ -8,34 +8,33 @@ import pytest
 from PIL import Image
 
 from conftest import EXAMPLES, phantom, write_folder, write_jsrt
-from cxr_attn_unet.datasets import DatasetError, find_items, load_data, split_items
+from cxr_attn_unet.datasets import LAYOUTS, DatasetError, find_items, load_data, split_items
 from cxr_attn_unet.datasets.__main__ import main
-from cxr_attn_unet.datasets.load import LAYOUTS
 
 IDS = ["JPCLN001", "JPCLN002", "JPCLN010", "JPCNN001", "JPCNN002", "JPCNN093"]
 
 
 def test_jsrt_split_is_fixed_and_by_patient():
     everyone = [f"JPCLN{i:03d}" for i in range(1, 155)] + [f"JPCNN{i:03d}" for i in range(1, 94)]
-    split = split_items([{"id": name} for name in everyone], "jsrt")
+    split = split_items([{"id": name, "dataset": "jsrt"} for name in everyone])
     names = {section: [item["id"] for item in items] for section, items in split.items()}
     assert (len(names["training"]), len(names["validation"])) == (223, 24)
     assert not set(names["training"]) & set(names["validation"])
     # part of the data keeps each radiograph on its side
-    part = split_items([{"id": name} for name in everyone[::3]], "jsrt")
+    part = split_items([{"id": name, "dataset": "jsrt"} for name in everyone[::3]])
     assert {item["id"] for item in part["validation"]} == set(names["validation"]) & set(everyone[::3])
 
 
 @pytest.mark.parametrize("inside", ["", "jsrt"])
 def test_jsrt_in_its_official_folders(tmp_path, inside):
     root = write_jsrt(tmp_path / inside / "db", IDS, ("heart", "left lung", "right lung"))
-    layout, items, problems = find_items(tmp_path, "heart")
-    assert (layout, problems) == ("jsrt", [])
+    items, problems = find_items(tmp_path, "heart")
+    assert ({item["dataset"] for item in items}, problems) == ({"jsrt"}, [])
     assert [item["id"] for item in items] == IDS
     assert items[0]["image"] == str(root / "All247images" / "JPCLN001.png")
     assert items[0]["label"] == str(root / "scratch" / "fold1" / "masks" / "heart" / "JPCLN001.gif")
     assert items[0]["field_of_view_mm"] == [358.4, 358.4]
-    _, items, _ = find_items(tmp_path, "lungs")
+    items, _ = find_items(tmp_path, "lungs")
     assert [label.split("/")[-2] for label in items[0]["label"]] == ["left lung", "right lung"]
 
 
@@ -44,7 +43,7 @@ def test_folder(tmp_path):
     assert (len(data["training"]), len(data["validation"])) == (18, 2)
     assert data == load_data(tmp_path, "heart")
     item = data["training"][0]
-    assert set(item) == {"image", "label", "id"}
+    assert set(item) == {"image", "label", "id", "dataset"}
     assert item["label"].replace("masks/heart", "images") == item["image"]
 
 
@@ -121,7 +120,9 @@ def test_command_line(tmp_path, capsys):
     output, sheet = tmp_path / "list.json", tmp_path / "sheet.png"
     arguments = ["--dataset_dir", str(root), "--structure", "heart"]
     assert main([*arguments, "--output", str(output), "--sheet", str(sheet)]) == 0
+    assert "5 radiographs, 4 training, 1 validation" in capsys.readouterr().out
     assert sum(map(len, json.loads(output.read_text()).values())) == 5
+    assert load_data(output, "heart") == load_data(root, "heart")
     assert Image.open(sheet).size[0] > 500
     (root / "masks" / "heart" / "case_00.png").unlink()
     assert main(arguments) == 1

@@ -2,10 +2,10 @@
 
 ``load_data(dataset_dir, structure)`` is what the bundles call. On the command line::
 
-    python -m cxr_attn_unet.datasets --dataset_dir DIR --structure heart
+    python -m cxr_attn_unet.datasets --dataset_dir DIR --structure heart --output list.json --sheet sheet.png
 """
 
 from .checks import DatasetError, check_items
-from .load import find_items, load_data, split_items
+from .load import LAYOUTS, find_items, inspect_data, load_data, split_items
 
-__all__ = ["DatasetError", "check_items", "find_items", "load_data", "split_items"]
+__all__ = ["LAYOUTS", "DatasetError", "check_items", "find_items", "inspect_data", "load_data", "split_items"]

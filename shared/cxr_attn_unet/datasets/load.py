@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import os
 import random
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from . import folder, jsrt
-from .checks import DatasetError, check_items
+from . import eos_drr_ribs, folder, jsrt, montgomery_shenzhen, vindr_ribcxr
+from .checks import DatasetError, Report, check_items
 
-__all__ = ["find_items", "load_data", "split_items"]
+__all__ = ["LAYOUTS", "find_items", "inspect_data", "load_data", "split_items"]
 
 logger = logging.getLogger(__name__)
 
 # Tried in this order; the first that recognises its files reads the folder.
-LAYOUTS = {"jsrt": jsrt, "folder": folder}
+LAYOUTS = {
+    "jsrt": jsrt,
+    "montgomery_shenzhen": montgomery_shenzhen,
+    "vindr_ribcxr": vindr_ribcxr,
+    "eos_drr_ribs": eos_drr_ribs,
+    "folder": folder,
+}
 VALIDATION_SHARE = 0.1
+PATIENTS_FILE, SPLIT_FILE = "patients.csv", "split.json"
 LAYOUT_HELP = (
-    "Expected one of: the JSRT radiographs (JPCLN001.IMG or PNG copies) with the SCR folders masks/ORGAN/*.gif; or a "
-    "folder with images/ and masks/STRUCTURE/ of the same file names."
+    "Expected one of: the JSRT radiographs (JPCLN001.IMG or PNG copies) with the SCR folders masks/ORGAN/*.gif; the "
+    "Montgomery and Shenzhen radiographs (CXR_png) with their lung masks; VinDr-RibCXR with its JSON files; the EOS "
+    "DRRs (images/, labels/); a folder with images/ and masks/STRUCTURE/ of the same file names; a folder that holds "
+    f"several of these as {', '.join(name for name in LAYOUTS if name != 'folder')}; or a data list (.json)."
 )
 
 
-def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[str, list[dict[str, Any]], list[str]]:
+def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Pair the radiographs under a folder with their masks of one structure, without reading them.
 
     Args:
-        dataset_dir: the data set's folder, or one that holds it under its name (``jsrt``).
+        dataset_dir: a data set's folder, or one that holds data sets under their names (``jsrt``,
+            ``montgomery_shenzhen``, ``vindr_ribcxr``, ``eos_drr_ribs``); of these all that have the structure are
+            taken.
         structure: ``heart``, ``lungs``, ``ribs``, ``clavicles`` or the name of a folder of masks.
 
     Returns:
-        the layout's name; items ``{"image": path, "label": path or paths, "id": name}``, by id, JSRT items with
-        ``field_of_view_mm``; and the problems found: missing or doubled masks and radiographs.
+        items ``{"image": path, "label": path or paths, "id": name, "dataset": the layout's name}``, by id, with
+        ``field_of_view_mm`` where it is known, and ``section`` or ``patient`` where the data set states it; and the
+        problems found: missing or doubled masks and radiographs.
 
     Raises:
         DatasetError: no folder, no readable layout in it, or no mask of this structure at all.
@@ -46,88 +60,224 @@ def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[str, lis
             f"{root}: no such folder. Name the data set's folder with --dataset_dir or the environment variable "
             "CXR_DATA."
         )
-    for name, layout in LAYOUTS.items():
-        # only a folder that holds several data sets is searched by the data set's name
-        files = sorted(p for p in (root / name if (root / name).is_dir() else root).rglob("*") if p.is_file())
-        found = layout.find(files, structure)
-        if found:
+    # only a folder that holds several data sets is searched by the data sets' names
+    roots = [root / name for name in LAYOUTS if (root / name).is_dir()] or [root]
+    items, problems, without = [], [], []
+    for place in roots:
+        files = sorted(path for path in place.rglob("*") if path.is_file())
+        for name, layout in LAYOUTS.items():
+            found = layout.find(files, structure)
+            if not found:
+                continue
+            if any(all(entry["masks"]) and entry["masks"] for entry in found.values()):
+                own_items, own_problems = _pair(found, structure, name)
+                items += _with_places(own_items, place) if layout is folder else own_items
+                problems += own_problems
+            else:
+                without.append(f"{len(found)} radiographs ({name} layout)")
             break
-    else:
+    if not items and not problems:
+        if without:
+            raise DatasetError(
+                f"{root}: {', '.join(without)} but no mask of the structure '{structure}'. {LAYOUT_HELP}"
+            )
         raise DatasetError(f"{root}: no radiographs with masks found here. {LAYOUT_HELP}")
-    if not any(all(entry["masks"]) and entry["masks"] for entry in found.values()):
-        raise DatasetError(
-            f"{root}: {len(found)} radiographs ({name} layout) but no mask of the structure '{structure}'. "
-            f"{LAYOUT_HELP}"
-        )
-    items, problems = [], []
+    return items, problems
+
+
+def _pair(found: dict[str, dict], structure: str, name: str) -> tuple[list[dict[str, Any]], list[str]]:
+    items, problems, left_out = [], [], 0
     for image_id, entry in sorted(found.items()):
         paths = [entry["images"], *entry["masks"]]
-        if all(len(p) == 1 for p in paths):
+        if all(len(p) == 1 for p in paths) and entry["masks"]:
             masks = [p[0] for p in entry["masks"]]
             item = {"image": entry["images"][0], "label": masks[0] if len(masks) == 1 else masks, "id": image_id}
+            item["dataset"] = name
             if "field_of_view_mm" in entry:
                 item["field_of_view_mm"] = list(entry["field_of_view_mm"])
+            if "section" in entry:
+                item["section"] = entry["section"]
             items.append(item)
-        elif not all(entry["masks"]):
+        elif entry.get("optional") and not any(entry["masks"]):
+            left_out += 1
+        elif not entry["masks"] or not all(entry["masks"]):
             problems.append(f"{entry['images'][0]}: no {structure} mask. Add it, or take the radiograph out.")
         else:
             doubled = ", ".join(path for p in paths if len(p) > 1 for path in p)
             problems.append(f"{image_id}: more than one file of this name: {doubled}. Keep one of them.")
-    return name, items, problems
+    if left_out:
+        logger.info(f"{name}: {left_out} radiographs without a {structure} mask are left out.")
+    return items, problems
 
 
-def split_items(items: list[dict[str, Any]], layout: str, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
-    """Split items into ``training`` and ``validation`` by patient.
+def _with_places(items: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
+    """Add ``patient`` and ``section`` from a folder's own ``patients.csv`` (id,patient) and ``split.json``."""
+    patients, sections = root / PATIENTS_FILE, root / SPLIT_FILE
+    if patients.is_file():
+        with open(patients, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        if not rows or not {"id", "patient"} <= set(rows[0]):
+            raise DatasetError(f"{patients}: needs the columns id (a radiograph's name) and patient. Add them.")
+        known = {row["id"]: row["patient"] for row in rows}
+        missing = [item["id"] for item in items if not known.get(item["id"])]
+        if missing:
+            raise DatasetError(f"{patients}: no patient for {', '.join(missing[:10])}. Add a line for each.")
+        items = [{**item, "patient": known[item["id"]]} for item in items]
+    if sections.is_file():
+        listed = _read_json(sections)
+        if not isinstance(listed, dict) or not isinstance(listed.get("validation"), list):
+            raise DatasetError(f'{sections}: expected {{"validation": [names]}}. Write it so.')
+        validation = set(listed["validation"])
+        unknown = validation - {item["id"] for item in items}
+        if unknown:
+            raise DatasetError(f"{sections}: no radiographs {', '.join(sorted(unknown)[:10])} here. Correct the names.")
+        items = [{**item, "section": "validation" if item["id"] in validation else "training"} for item in items]
+    return items
 
-    JSRT is split by the file ``splits/jsrt.json`` of this package, whatever part of it is present. Other folders are
-    taken as one patient a radiograph and split 90/10 by a seeded shuffle of their ids.
+
+def split_items(items: list[dict[str, Any]], seed: int = 0) -> dict[str, list[dict[str, Any]]]:
+    """Split items into ``training``, ``validation`` and, where the data set has one, ``testing`` by patient.
+
+    JSRT, Montgomery with Shenzhen, and the DRRs are split by the files ``splits/*.json`` of this package, whatever part
+    of them is present; VinDr-RibCXR as its owners do. Other folders follow their own ``split.json``; or else they are
+    split 90/10 by a seeded shuffle of their patients, by ``patients.csv``, or of their radiographs.
+
+    A split file lists the ids of ``validation`` and may state ``training_size``: radiographs in neither of its lists
+    then fill ``training`` up to that number, in the order of their ids, and the others are ``testing``.
 
     Args:
         items: from :func:`find_items`.
-        layout: the layout's name.
         seed: of the shuffle.
     """
-    split_file = resources.files(__package__) / "splits" / f"{layout}.json"
-    if split_file.is_file():
-        validation = set(json.loads(split_file.read_text(encoding="utf-8"))["validation"])
-    else:
-        ids = sorted(item["id"] for item in items)
-        random.Random(seed).shuffle(ids)
-        validation = set(ids[: max(1, round(VALIDATION_SHARE * len(ids)))]) if len(ids) > 1 else set()
-    return {
-        "training": [item for item in items if item["id"] not in validation],
-        "validation": [item for item in items if item["id"] in validation],
-    }
+    sections: dict[str, list[dict[str, Any]]] = {"training": [], "validation": [], "testing": []}
+    for name in dict.fromkeys(item["dataset"] for item in items):
+        own = [item for item in items if item["dataset"] == name]
+        split_file = resources.files(__package__) / "splits" / f"{name}.json"
+        if all("section" in item for item in own):
+            section_of = {item["id"]: item["section"] for item in own}
+        elif split_file.is_file():
+            section_of = _by_file([item["id"] for item in own], json.loads(split_file.read_text(encoding="utf-8")))
+        else:
+            section_of = _by_patient(own, seed)
+        for item in own:
+            sections[section_of[item["id"]]].append(item)
+    if not sections["testing"]:
+        del sections["testing"]
+    return sections
 
 
-def load_data(dataset_dir: str | os.PathLike, structure: str, check: bool = True) -> dict[str, list[dict[str, Any]]]:
-    """Data list of a data set: found, checked and split by patient.
+def _by_file(ids: list[str], split: dict[str, Any]) -> dict[str, str]:
+    section_of = {name: "validation" for name in split["validation"]}
+    section_of |= {name: "training" for name in split.get("training", ())}
+    left = split.get("training_size", len(ids)) - len(split.get("training", ()))
+    for name in sorted(set(ids) - set(section_of)):
+        section_of[name] = "training" if left > 0 else "testing"
+        left -= 1
+    return section_of
+
+
+def _by_patient(items: list[dict[str, Any]], seed: int) -> dict[str, str]:
+    patients = sorted({item.get("patient", item["id"]) for item in items})
+    random.Random(seed).shuffle(patients)
+    share = max(1, round(VALIDATION_SHARE * len(patients))) if len(patients) > 1 else 0
+    validation = set(patients[:share])
+    return {item["id"]: "validation" if item.get("patient", item["id"]) in validation else "training" for item in items}
+
+
+def inspect_data(
+    dataset_dir: str | os.PathLike | Sequence[str | os.PathLike], structure: str
+) -> tuple[dict[str, list[dict[str, Any]]], Report]:
+    """Data list of one or more data sets and what reading all of it showed, wrong or not.
 
     Args:
-        dataset_dir: see :func:`find_items`.
+        dataset_dir: see :func:`load_data`.
+        structure: see :func:`find_items`.
+
+    Returns:
+        the data list; the report, with one ``facts`` for each item of its sections, one after the other.
+
+    Raises:
+        DatasetError: there is nothing to read.
+    """
+    data, problems = _sections(dataset_dir, structure)
+    report = check_items([item for items in data.values() for item in items], structure, LAYOUTS)
+    report.problems[:0] = problems
+    return data, report
+
+
+def load_data(
+    dataset_dir: str | os.PathLike | Sequence[str | os.PathLike], structure: str, check: bool = True
+) -> dict[str, list[dict[str, Any]]]:
+    """Data list of one or more data sets: found, checked and split by patient.
+
+    Args:
+        dataset_dir: see :func:`find_items`; or a data list (``.json``) that this function's result was written to; or
+            a list of these, which are joined.
         structure: see :func:`find_items`.
         check: decode every file first, so that a bad one is named before hours are spent.
 
     Returns:
-        ``{"training": [...], "validation": [...]}`` of items ``{"image", "label", "id"}``.
+        ``{"training": [...], "validation": [...]}`` and perhaps ``testing``, of items as :func:`find_items` gives them.
 
     Raises:
         DatasetError: one list of everything that is wrong.
     """
-    layout, items, problems = find_items(dataset_dir, structure)
     if check:
-        found, warnings = check_items(items)
-        problems += found
-        for warning in warnings:
+        data, report = inspect_data(dataset_dir, structure)
+        problems = report.problems
+        for warning in report.warnings:
             logger.warning(warning)
+    else:
+        data, problems = _sections(dataset_dir, structure)
+    items = [item for section in data.values() for item in section]
+    where = ", ".join(map(str, _places(dataset_dir)))
     if problems:
         raise DatasetError(
-            f"{dataset_dir}: {len(problems)} problems in {len(items)} pairs of radiograph and {structure} mask:\n  "
+            f"{where}: {len(problems)} problems in {len(items)} pairs of radiograph and {structure} mask:\n  "
             + "\n  ".join(problems)
         )
-    data = split_items(items, layout)
+    names = ", ".join(dict.fromkeys(item.get("dataset", "list") for item in items))
     logger.info(
-        f"{dataset_dir} ({layout}): {len(data['training'])} radiographs to train on, "
-        f"{len(data['validation'])} to validate on."
+        f"{where} ({names}): {len(data['training'])} radiographs to train on, {len(data['validation'])} to validate on."
     )
     return data
+
+
+def _places(dataset_dir: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
+    return [dataset_dir] if isinstance(dataset_dir, (str, os.PathLike)) else list(dataset_dir)
+
+
+def _sections(
+    dataset_dir: str | os.PathLike | Sequence[str | os.PathLike], structure: str
+) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    data: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
+    problems: list[str] = []
+    for place in _places(dataset_dir):
+        if str(place).endswith(".json"):
+            sections = _read_list(Path(place).expanduser())
+        else:
+            items, found = find_items(place, structure)
+            problems += found
+            sections = split_items(items)
+        for section, items in sections.items():
+            data.setdefault(section, []).extend(items)
+    return data, problems
+
+
+def _read_list(path: Path) -> dict[str, list[dict[str, Any]]]:
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file. Write it with python -m cxr_attn_unet.datasets --output.")
+    data = _read_json(path)
+    if not isinstance(data, dict) or not {"training", "validation"} <= set(data):
+        raise DatasetError(f'{path}: not a data list {{"training": [...], "validation": [...]}}. Write it anew.')
+    for items in data.values():
+        if not all(isinstance(item, dict) and {"image", "label"} <= set(item) for item in items):
+            raise DatasetError(f"{path}: an item has no image or no label. Write the list anew.")
+    return data
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DatasetError(f"{path}: not JSON ({error}). Write it anew.") from error

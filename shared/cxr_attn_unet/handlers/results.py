@@ -6,22 +6,27 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
+from scipy import stats
 
 from .. import __version__
 from ..files import radiograph_stem, written
 
-__all__ = ["SaveResults", "hardware"]
+__all__ = ["SaveResults", "bootstrap_interval", "hardware"]
 
 
 class SaveResults:
-    """Write every metric of every case, with mean, worst and best, as JSON when an evaluation ends.
+    """Write every metric of every case, with mean, 95 % interval, worst and best, as JSON when an evaluation ends.
+
+    The interval is that of the mean over patients, by :func:`bootstrap_interval`; patients are told apart by
+    ``patient`` in the label's metadata, and by the radiograph where there is none.
 
     Args:
         path: file to write.
@@ -31,17 +36,24 @@ class SaveResults:
     def __init__(self, path: str | os.PathLike, run: Mapping[str, Any] | None = None) -> None:
         self.path, self.run = Path(path), dict(run or {})
         self._names: list[str] = []
+        self._patients: list[str] = []
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.STARTED, lambda _: self._names.clear())
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
+    def _start(self, engine: Engine) -> None:
+        self._names, self._patients = [], []
+
     def _collect(self, engine: Engine) -> None:
-        self._names += [radiograph_stem(case["label"].meta["radiograph"]) for case in engine.state.output]
+        for case in engine.state.output:
+            meta = case["label"].meta
+            self._names.append(radiograph_stem(meta["radiograph"]))
+            self._patients.append(str(meta.get("patient") or self._names[-1]))
 
     def _write(self, engine: Engine) -> None:
-        names = string_list_all_gather(self._names)
+        names, patients = string_list_all_gather(self._names), string_list_all_gather(self._patients)
         if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
             return
         details: dict[str, torch.Tensor] = engine.state.metric_details  # type: ignore[attr-defined]
@@ -51,10 +63,12 @@ class SaveResults:
         }
         summary = {}
         for metric, values in details.items():
+            values = values.reshape(len(names)).cpu()
             known = values[torch.isfinite(values)]
             if len(known):
                 summary[metric] = {
                     "mean": _number(known.mean()),
+                    "interval": bootstrap_interval(values.numpy(), patients),
                     "min": _number(known.min()),
                     "max": _number(known.max()),
                     "cases": len(known),
@@ -66,6 +80,33 @@ class SaveResults:
         }
         with written(self.path) as path:
             path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def bootstrap_interval(values: np.ndarray, patients: Sequence[str], resamples: int = 9999) -> list[float] | None:
+    """95 % confidence interval of the mean over patients, by the percentile bootstrap (Efron 1979), seed 0.
+
+    Args:
+        values: one a case; those that are not finite are left out.
+        patients: one a case; the cases of one patient are averaged first, for they are not independent.
+        resamples: how many.
+
+    Returns:
+        lower and upper end; None of fewer than two patients.
+    """
+    by_patient: dict[str, list[float]] = {}
+    for patient, value in zip(patients, np.asarray(values, dtype=float), strict=True):
+        if math.isfinite(value):
+            by_patient.setdefault(patient, []).append(float(value))
+    means = [float(np.mean(cases)) for cases in by_patient.values()]
+    if len(means) < 2:
+        return None
+    if min(means) == max(means):
+        return [round(means[0], 5)] * 2
+    rng = np.random.default_rng(0)
+    result = stats.bootstrap(
+        (means,), np.mean, n_resamples=resamples, method="percentile", vectorized=True, rng=rng
+    ).confidence_interval
+    return [round(float(result.low), 5), round(float(result.high), 5)]
 
 
 def hardware() -> str:

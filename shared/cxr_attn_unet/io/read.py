@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import dicom, jsrt, raster, volume
+from . import dicom, jsrt, polygons, raster, volume
 from .radiograph import Orientation, Radiograph, RadiographError, check_pixels
 
 __all__ = ["is_radiograph_file", "list_radiographs", "read_mask", "read_radiograph"]
@@ -83,11 +83,11 @@ def read_radiograph(path: str | os.PathLike) -> Radiograph:
 def read_mask(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> np.ndarray:
     """Read a mask, or the union of several, such as left and right lung.
 
-    Whatever is not zero is structure, so 0/1 and 0/255 are the same; in JPEG files, which smear their edges, whatever
-    is above half. An empty mask is not an error here.
+    Whatever is not zero is structure, so 0/1, 0/255 and a bit for each rib are the same; in JPEG files, which smear
+    their edges, whatever is above half. An empty mask is not an error here.
 
     Args:
-        paths: a file or several.
+        paths: a file or several; ``FILE.json#INDEX`` for polygons, see :func:`.polygons.read`.
 
     Returns:
         ``(rows, columns)`` bool, in the files' own pixel layout.
@@ -100,10 +100,15 @@ def read_mask(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> np.ndar
     union: np.ndarray | None = None
     for entry in paths:
         path = os.fspath(entry)
-        _require_file(path)
-        kind = _format(path)
+        if polygons.is_reference(path):
+            kind = "polygons"
+        else:
+            _require_file(path)
+            kind = _format(path)
         if kind == "raster":
             pixels = raster.read_labels(path)
+        elif kind == "polygons":
+            pixels = polygons.read(path)
         elif kind == "volume":
             pixels = volume.read(path)[0]
         else:

@@ -13,6 +13,7 @@ from monai.config import PathLike
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
+from . import polygons
 from .radiograph import Orientation, Radiograph, RadiographError
 from .read import is_radiograph_file, read_mask, read_radiograph
 
@@ -62,7 +63,7 @@ class MaskReader(RadiographReader):
     """:func:`read_mask` in MONAI's convention: 0 and 1 in ``(columns, rows)``; several files are joined."""
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
-        return all(is_radiograph_file(path) for path in _several(filename))
+        return all(polygons.is_reference(os.fspath(path)) or is_radiograph_file(path) for path in _several(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Radiograph:
         paths = _several(data)

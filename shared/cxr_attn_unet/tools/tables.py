@@ -17,8 +17,12 @@ from ..files import written
 
 BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 COLUMNS = (
-    "| structure | network | data | images | mean Dice | worst Dice | mean HD95 (mm) | worst HD95 (mm) |",
+    "| structure | network | data | images | mean Dice (95 % interval) | worst Dice | HD95, mm | surface distance, mm |",
     "|---|---|---|---|---|---|---|---|",
+)
+FOOTNOTE = (
+    "Masks at their native size; mean over radiographs, one a patient, with the 95 % bootstrap interval of the mean; HD95 "
+    "and mean surface distance where the pixel spacing is known."
 )
 
 
@@ -29,20 +33,28 @@ def results_of(bundle: Path) -> list[dict[str, Any]]:
 
 def row(result: dict[str, Any]) -> str:
     """One line of the table."""
-    run, dice = result["run"], result["summary"]["val_mean_dice"]
-    distance = result["summary"].get("val_hd95_mm", {})
-    network = f"`{run['network']}`, width {run['width']}, {run['image_size']} x {run['image_size']}"
-    hd95 = [f"{distance[key]:.1f}" if key in distance else "unknown" for key in ("mean", "max")]
+    run, summary = result["run"], result["summary"]
+    dice = summary["val_mean_dice"]
     cells = (
         run["structure"],
-        network,
+        f"`{run['network']}`, width {run['width']}, {run['image_size']} x {run['image_size']}",
         f"{run['data']}, {run['section']}",
         str(dice["cases"]),
-        f"{dice['mean']:.3f}",
+        _mean(dice, 3),
         f"{dice['min']:.3f}",
-        *hd95,
+        _mean(summary.get("val_hd95_mm"), 1),
+        _mean(summary.get("val_msd_mm"), 2),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _mean(values: dict[str, Any] | None, digits: int) -> str:
+    if values is None:
+        return "unknown"
+    text = f"{values['mean']:.{digits}f}"
+    if values.get("interval"):
+        text += " ({:.{d}f} to {:.{d}f})".format(*values["interval"], d=digits)
+    return text
 
 
 def table(bundles: list[Path]) -> str:
@@ -51,7 +63,7 @@ def table(bundles: list[Path]) -> str:
     measured = sorted(
         {f"{r['run']['hardware']}, PyTorch {r['run']['torch']}, seed {r['run']['seed']}" for r in results}
     )
-    lines = [*COLUMNS, *map(row, results), "", f"Masks at their native size. Measured on: {'; '.join(measured)}."]
+    lines = [*COLUMNS, *map(row, results), "", f"{FOOTNOTE} Measured on: {'; '.join(measured)}."]
     return "\n".join(lines) + "\n"
 
 

@@ -95,6 +95,7 @@ class LoadMaskd(_LoadWithReader):
             for name in ("field_of_view_mm", "upright"):
                 d[key].meta[name] = image.meta[name]
             d[key].meta["radiograph"] = image.meta["filename_or_obj"]
+            d[key].meta["patient"] = str(d.get("patient", ""))
         return d
 
 
