@@ -19,8 +19,8 @@ __all__ = ["DatasetError", "Facts", "Report", "check_items", "gap_between_lungs"
 
 # JSRT copies circulate with 17 to 43 grey levels, too few for ribs and vessels; a usual film has over 150.
 FEW_GREY_LEVELS = 64
-# Gap between the lungs at the height of the heart, in widths of the chest. Of 395 Montgomery and Shenzhen masks, the 28
-# that cover more than three tenths of the heart are below this but for one, and one of the 356 that cover almost nothing.
+# Gap between the lungs at the height of the heart, in widths of the chest. Of 395 Montgomery and Shenzhen masks, 27
+# of the 28 that cover more than three tenths of the heart are below this, and one of the 356 that cover hardly any.
 NARROW_GAP = 0.26
 NAMED = 12
 

@@ -17,12 +17,12 @@ from ..files import written
 
 BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 COLUMNS = (
-    "| structure | network | data | images | mean Dice (95 % interval) | worst Dice | HD95, mm | surface distance, mm |",
+    "| structure | network | data | images | mean Dice (95 % interval) | worst Dice | HD95, mm | mean distance, mm |",
     "|---|---|---|---|---|---|---|---|",
 )
 FOOTNOTE = (
-    "Masks at their native size; mean over radiographs, one a patient, with the 95 % bootstrap interval of the mean; HD95 "
-    "and mean surface distance where the pixel spacing is known."
+    "Masks at their native size; mean over radiographs, one a patient, with the 95 % bootstrap interval of the mean; "
+    "HD95 and mean distance between the outlines where the pixel spacing is known."
 )
 
 
