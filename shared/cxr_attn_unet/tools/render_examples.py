@@ -31,10 +31,12 @@ ABDOMEN = (*range(1, 10), 18, 19, 20)
 # shortest way of a ray through a structure, in mm, that counts as part of it
 SHORTEST_MM = {"heart": 5.0, "lungs": 15.0, "ribs": 1.5, "clavicles": 1.5}
 ABDOMEN_MM = 10.0
+SMALLEST_LUNG = 0.1  # of the larger lung's area
 
 SOURCE_TO_DETECTOR_MM = 1800.0
 SOURCE_TO_PATIENT_MM = 1600.0
 DETECTOR_MM = 350.0
+UP_MM = 22.0  # the field of view above the CT's middle: clavicles all but whole, abdomen cut off
 
 
 def projector(size: int) -> Any:
@@ -65,7 +67,7 @@ def render(drr: Any, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np
         and diaphragm, that is without rays that pass the heart or an organ of the abdomen.
     """
     rotation = torch.tensor(rng.normal(0, (2.0, 2.0, 2.0)), dtype=torch.float32)[None]
-    shift = rng.normal(0, (8.0, 25.0, 10.0)) - (0.0, SOURCE_TO_PATIENT_MM, 0.0)
+    shift = rng.normal((0.0, -SOURCE_TO_PATIENT_MM, UP_MM), (8.0, 25.0, 5.0))  # mm to the left, front, head
     pose = (rotation, torch.tensor(shift, dtype=torch.float32)[None])
     options = {"parameterization": "euler_angles", "convention": "ZXY", "degrees": True, "mask_to_channels": True}
     density = drr.density
@@ -84,10 +86,12 @@ def render(drr: Any, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np
         "clavicles": (length[list(CLAVICLES)] > SHORTEST_MM["clavicles"]).any(0),
     }
     lungs = (through(LUNGS) > SHORTEST_MM["lungs"]) & ~masks["heart"] & (through(ABDOMEN) < ABDOMEN_MM)
-    masks["lungs"] = ndimage.binary_opening(lungs, iterations=2)
+    parts, _ = ndimage.label(ndimage.binary_opening(lungs, iterations=2))
+    sizes = np.bincount(parts.ravel())
+    masks["lungs"] = (parts > 0) & (sizes[parts] > SMALLEST_LUNG * sizes[1:].max())  # no specks beside the heart
 
-    weights = np.full(len(attenuation), rng.uniform(0.8, 1.2))
-    weights[list(BONES)] *= rng.uniform(0.6, 1.6)
+    weights = np.ones(len(attenuation))
+    weights[list(BONES)] = rng.uniform(0.6, 1.6)  # of bone against soft tissue; exposure is set below
     picture = np.tensordot(weights, attenuation, 1)
     low, high = np.percentile(picture, (1, 99.5))
     picture = np.clip((picture - low) / (high - low), 0, 1) ** rng.uniform(0.7, 1.5)
@@ -111,9 +115,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--output", required=True, help="folder for images/ and masks/STRUCTURE/")
     parser.add_argument("--count", type=int, default=16, help="how many (default: 16)")
-    parser.add_argument("--size", type=int, default=256, help="side in pixels (default: 256)")
+    parser.add_argument("--size", type=int, default=320, help="side in pixels (default: 320)")
     parser.add_argument("--seed", type=int, default=0, help="of poses and contrasts (default: 0)")
     options = parser.parse_args(arguments)
+    for name, least in {"count": 1, "size": 64, "seed": 0}.items():
+        if getattr(options, name) < least:
+            parser.error(f"--{name} is {getattr(options, name)}, must be {least} or more")
     try:
         drr = projector(options.size)
     except ImportError as error:
