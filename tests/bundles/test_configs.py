@@ -14,7 +14,19 @@ from cxr_attn_unet.networks import load_weights
 
 CONFIGS = ("train", "evaluate", "inference", "multi_gpu_train", "multi_gpu_evaluate")
 # the only values in which bundles may differ
-HEAD = {"structure", "network_name", "width", "image_size", "epochs", "batch_size", "learning_rate", "augmentation"}
+HEAD = {
+    "structure",
+    "network_name",
+    "width",
+    "image_size",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "augmentation",
+    "zoom",
+    "fade",
+    "components",
+}
 LARGEST_WEIGHTS = 16 * 2**20
 
 
@@ -50,7 +62,7 @@ def test_metadata_fits_package_and_configs(bundle):
         values = head(bundle, name)
         assert image["spatial_shape"] == pred["spatial_shape"] == [values["image_size"]] * 2
         assert pred["channel_def"]["1"] == values["structure"]
-    for key in ("structure", "network_name", "width", "scale", "image_size"):
+    for key in ("structure", "network_name", "width", "scale", "image_size", "components"):
         assert head(bundle, "train")[key] == head(bundle, "inference")[key], key
 
 

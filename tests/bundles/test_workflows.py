@@ -179,7 +179,7 @@ def test_loss_that_is_not_finite_stops_the_run(bundle, tmp_path):
 def test_evaluation_writes_every_case(trained):
     bundle, data, output, *_ = trained
     run(bundle, "train", "evaluate", dataset_dir=data, output_dir=str(output), section="training", **SMALL)
-    results = json.loads((output / "results_training.json").read_text())
+    results = json.loads((output / "results_folder_training.json").read_text())
     assert len(results["cases"]) == 9
     dice = [case["val_mean_dice"] for case in results["cases"].values()]
     assert results["summary"]["val_mean_dice"]["mean"] == pytest.approx(np.mean(dice), abs=1e-4)
@@ -331,7 +331,7 @@ def test_command_line_inside_the_bundle(bundle, tmp_path):
     both = "['configs/train.json','configs/evaluate.json']"
     result = command(bundle, "--config_file", both, *small, cwd=bundle)
     assert result.returncode == 0, result.stderr
-    assert len(json.loads((bundle / "eval" / "results_validation.json").read_text())["cases"]) == 1
+    assert len(json.loads((bundle / "eval" / "results_folder_validation.json").read_text())["cases"]) == 1
 
 
 def test_command_line_on_a_folder(bundle, tmp_path):
@@ -398,5 +398,5 @@ def test_two_processes(bundle, tmp_path, evaluate):
             **environment,
         )
         assert result.returncode == 0, result.stderr[-3000:]
-        results = json.loads((tmp_path / "o" / "results_training.json").read_text())
+        results = json.loads((tmp_path / "o" / "results_folder_training.json").read_text())
         assert len(results["cases"]) == 18

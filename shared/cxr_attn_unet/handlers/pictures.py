@@ -18,7 +18,9 @@ __all__ = ["WorstCases"]
 
 
 class WorstCases:
-    """Write a picture of the cases of lowest Dice, reference and prediction outlined, after each validation.
+    """Write a picture of the cases of lowest Dice, and perhaps the median one, outlined, after each validation.
+
+    The reference is outlined in the first of :data:`~cxr_attn_unet.figures.COLOURS`, the prediction in the second.
 
     Works on the engine's decollated output after postprocessing: one-hot ``pred`` and ``label`` of shape
     ``(2, columns, rows)`` in the radiograph's own layout.
@@ -26,11 +28,12 @@ class WorstCases:
     Args:
         folder: pictures go to ``folder/worst_0001.png``, numbered by the epoch.
         number: how many cases.
+        median: add the case of median Dice at the end; all masks are kept until then, at one bit a pixel.
     """
 
-    def __init__(self, folder: str | os.PathLike, number: int = 6) -> None:
-        self.folder, self.number = Path(folder), number
-        self._worst: list[tuple[float, int, str, np.ndarray, np.ndarray]] = []
+    def __init__(self, folder: str | os.PathLike, number: int = 6, median: bool = False) -> None:
+        self.folder, self.number, self.median = Path(folder), number, median
+        self._worst: list[tuple[float, int, str, tuple[_Packed, _Packed]]] = []
         self._seen = 0
 
     def attach(self, engine: Engine) -> None:
@@ -48,17 +51,34 @@ class WorstCases:
             prediction, reference = case["pred"], case["label"]
             dice = float(compute_dice(prediction[None], reference[None], include_background=False))
             path = case["label"].meta["radiograph"]
-            masks = (np.asarray(mask[1].cpu().numpy(), bool).T for mask in (reference, prediction))
+            masks = (_pack(mask[1].cpu().numpy().T) for mask in (reference, prediction))
             self._seen += 1  # settles ties, arrays cannot be compared
-            entry = (-dice, self._seen, path, *masks)
+            entry = (-dice, self._seen, path, tuple(masks))
             # a heap of the negative Dice: its head is the best of the worst
-            (heapq.heappush if len(self._worst) < self.number else heapq.heappushpop)(self._worst, entry)
+            full = len(self._worst) >= self.number and not self.median
+            (heapq.heappushpop if full else heapq.heappush)(self._worst, entry)
 
     def _draw(self, engine: Engine) -> None:
         tiles = []
-        for minus_dice, _, path, reference, prediction in sorted(self._worst, key=lambda entry: -entry[0]):
+        cases = sorted(self._worst, key=lambda entry: -entry[0])
+        shown = [(entry, "") for entry in cases[: self.number]]
+        if self.median and cases:
+            shown.append((cases[len(cases) // 2], "median: "))
+        for (minus_dice, _, path, packed), remark in shown:
             radiograph = read_radiograph(path)
-            masks = [radiograph.orientation.apply(mask) for mask in (reference, prediction)]
-            tiles.append(overlay(radiograph.upright(), masks, f"{Path(path).name}  Dice {-minus_dice:.3f}"))
+            masks = [radiograph.orientation.apply(_unpack(mask)) for mask in packed]
+            tiles.append(overlay(radiograph.upright(), masks, f"{remark}{Path(path).name}  Dice {-minus_dice:.3f}"))
         if tiles:
             contact_sheet(tiles, self.folder / f"worst_{engine.state.epoch:04d}.png")
+
+
+_Packed = tuple[np.ndarray, tuple[int, ...]]
+
+
+def _pack(mask: np.ndarray) -> _Packed:
+    return np.packbits(mask.astype(bool)), mask.shape
+
+
+def _unpack(packed: _Packed) -> np.ndarray:
+    bits, shape = packed
+    return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
