@@ -7,6 +7,7 @@ CXR_DATA ?=
 ARGS ?=
 
 PY := .venv/bin/python
+STRUCTURES := lungs heart clavicles ribs
 ROOT := bundles/$(BUNDLE)_attn_unet
 RUN := $(PY) -W ignore -m monai.bundle run
 export PYTHONDONTWRITEBYTECODE := 1
@@ -27,16 +28,19 @@ setup: .venv/.ready ## make .venv with everything, CPU build of PyTorch (TORCH=.
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-demo: setup ## train two short epochs on rendered radiographs, then segment six real ones with the shipped weights
+demo: setup ## train two short epochs on rendered radiographs, then segment six real ones with all shipped weights
 	@echo "Training two short epochs on rendered radiographs (a demonstration, these weights are thrown away) ..."
 	@$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) --dataset_dir examples/rendered \
 	  --output_dir demo/training --ckpt_dir demo/training --image_size 96 --batch_size 1 --learning_rate 0.01 \
 	  --augmentation 0.2 --epochs 2
-	@echo "Segmenting six real radiographs with the weights in $(ROOT)/models ..."
-	@$(RUN) --config_file $(ROOT)/configs/inference.json --bundle_root $(ROOT) \
-	  --dataset_dir examples/open_radiographs --output_dir demo/masks
+	@for structure in $(STRUCTURES); do \
+	  echo "Segmenting the $$structure on six real radiographs with the weights in bundles/$${structure}_attn_unet ..."; \
+	  $(RUN) --config_file bundles/$${structure}_attn_unet/configs/inference.json \
+	    --bundle_root bundles/$${structure}_attn_unet --dataset_dir examples/open_radiographs \
+	    --output_dir demo/masks || exit 1; \
+	done
 	@$(PY) -m cxr_attn_unet.tools.overview --images examples/open_radiographs --masks demo/masks \
-	  --structures $(BUNDLE) --columns 3 --output demo/overview.png
+	  --structures $(STRUCTURES) --columns 3 --output demo/overview.png
 
 test: setup ## all fast tests (those on real data where CXR_DATA is set)
 	@$(PY) -m pytest $(ARGS)
@@ -52,7 +56,7 @@ train: setup ## train BUNDLE=heart on CXR_DATA=<folder>, ARGS="--epochs 100 --re
 	$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) \
 	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
 
-evaluate: setup ## Dice and HD95 of the BUNDLE's weights on its validation split
+evaluate: setup ## Dice, HD95 and surface distance of the BUNDLE's weights on its validation split
 	$(RUN) --config_file "['$(ROOT)/configs/train.json','$(ROOT)/configs/evaluate.json']" --bundle_root $(ROOT) \
 	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
 

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import create_workflow
+from monai.bundle import ConfigParser, create_workflow
 from PIL import Image
 
 from conftest import head, phantom, write_folder
@@ -400,3 +400,24 @@ def test_two_processes(bundle, tmp_path, evaluate):
         assert result.returncode == 0, result.stderr[-3000:]
         results = json.loads((tmp_path / "o" / "results_folder_training.json").read_text())
         assert len(results["cases"]) == 18
+
+
+@pytest.mark.parametrize("components", [None, 1, 2])
+def test_largest_parts_are_kept_and_filled_if_asked(bundle, tmp_path, components):
+    Image.fromarray(phantom(0, 32, 32)[0]).save(tmp_path / "a.png")
+    parser = ConfigParser(head(bundle, "inference"))
+    parser.update({"bundle_root": str(bundle), "output_dir": str(tmp_path / "o"), "dataset_dir": str(tmp_path)})
+    parser.update({"image_size": 32, "components": components})
+    item = parser.get_parsed_content("preprocessing")({"image": str(tmp_path / "a.png")})
+    wanted = torch.zeros(32, 32)
+    wanted[4:16, 4:16], wanted[8:10, 8:10] = 1, 0  # the largest part, with a hole
+    wanted[20:28, 20:28] = 1
+    wanted[28:30, 2:4] = 1  # the smallest
+    item["pred"] = item["image"].clone()
+    item["pred"].set_array(torch.stack([1 - wanted, wanted]) * 20)
+    parser.get_parsed_content("postprocessing")(item)
+    saved = np.asarray(Image.open(tmp_path / "o" / f"a_{head(bundle)['structure']}.png")) > 0
+    assert saved[5, 5]
+    assert saved[8, 8] == (components is not None)
+    assert saved[24, 24] == (components != 1)
+    assert saved[29, 3] == (components is None)
