@@ -23,6 +23,7 @@ HEAD = {
     "batch_size",
     "learning_rate",
     "augmentation",
+    "patch_size",
     "zoom",
     "fade",
     "components",

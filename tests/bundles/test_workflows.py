@@ -104,6 +104,14 @@ def test_training_without_validation_saves_its_weights(bundle, tmp_path):
     assert "head.weight" in torch.load(tmp_path / "c" / "model.pt", weights_only=True)
 
 
+def test_training_on_patches(bundle, tmp_path):
+    parser = ConfigParser(head(bundle, "train"))
+    parser.update({"dataset_dir": data_for(bundle, tmp_path / "data"), **TRAIN, "patch_size": [16, 24]})
+    batch = next(iter(parser.get_parsed_content("train#dataloader")))
+    assert batch["image"].shape == batch["label"].shape == (4, 1, 16, 24)
+    assert batch["label"].any()
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_resumed_run_is_bit_for_bit_the_uninterrupted_one(bundle, tmp_path, num_workers):
     data = data_for(bundle, tmp_path / "data")
