@@ -13,7 +13,7 @@ RUN := $(PY) -W ignore -m monai.bundle run
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint train evaluate clean
+.PHONY: help setup demo test test-slow lint train retrain evaluate clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ lint: setup ## ruff
 train: setup ## train BUNDLE=heart on CXR_DATA=<folder>, ARGS="--epochs 100 --resume true"
 	$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) \
 	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
+
+retrain: setup ## train BUNDLE=heart on CXR_DATA=<folder> in the stages of its shipped weights; goes on after a stop
+	$(PY) -W ignore -m cxr_attn_unet.tools.retrain $(ROOT) --dataset_dir "$(CXR_DATA)" --output runs/$(BUNDLE) $(ARGS)
 
 evaluate: setup ## Dice, HD95 and surface distance of the BUNDLE's weights on its validation split
 	$(RUN) --config_file "['$(ROOT)/configs/train.json','$(ROOT)/configs/evaluate.json']" --bundle_root $(ROOT) \

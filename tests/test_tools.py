@@ -9,12 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import BUNDLES, EXAMPLES, REPOSITORY, phantom
-from cxr_attn_unet.datasets import load_data
+from conftest import BUNDLES, REPOSITORY, phantom
 from cxr_attn_unet.files import radiograph_stem, written
-from cxr_attn_unet.io import read_mask
 from cxr_attn_unet.networks import build_network, load_weights
-from cxr_attn_unet.tools import overview, pseudo_labels, release_weights, render_examples, tables, training_curve
+from cxr_attn_unet.tools import overview, release_weights, render_examples, tables, training_curve
 
 
 def test_figures_in_the_texts_are_those_of_the_result_files(capsys):
@@ -127,33 +125,3 @@ def test_training_curve(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert training_curve.main([str(tmp_path / "empty"), "--output", str(output)]) == 1
     assert "no TensorBoard log" in capsys.readouterr().err
-
-
-def test_pseudo_labels_of_real_radiographs(tmp_path, capsys):
-    """Of the open radiographs, the heart bundle labels those on which its tones agree; the list is a data set."""
-    images = tmp_path / "images"
-    shutil.copytree(EXAMPLES / "open_radiographs", images, ignore=shutil.ignore_patterns("*.csv"))
-    arguments = ["--bundle", str(REPOSITORY / "bundles" / "heart_attn_unet"), "--images", str(images)]
-    assert pseudo_labels.main([*arguments, "--output", str(tmp_path / "o"), "--agreement", "0.5"]) == 0
-    data = load_data([EXAMPLES / "rendered", tmp_path / "o" / "list.json"], "heart")
-    own = [item for item in data["training"] if item["dataset"] == "pseudo"]
-    assert len(own) == 6 and len(data["training"]) == 20 and len(data["validation"]) == 2
-    for item in own:
-        mask = read_mask(item["label"])
-        assert mask.shape == Image.open(item["image"]).size[::-1]
-        assert 0.03 < mask.mean() < 0.3
-        assert np.flatnonzero(mask.any(0)).mean() > mask.shape[1] * 0.45  # the heart is to the left of the patient
-    assert pseudo_labels.main([*arguments, "--output", str(tmp_path / "p"), "--agreement", "1.0"]) == 0
-    assert "0 labelled, 6 left out" in capsys.readouterr().out
-    (images / "broken.png").write_bytes(b"nothing")
-    assert pseudo_labels.main([*arguments, "--output", str(tmp_path / "q")]) == 1
-    assert "broken.png" in capsys.readouterr().err and (tmp_path / "q" / "list.json").is_file()
-
-
-def test_pseudo_labels_stay_near_the_lungs():
-    lungs = np.zeros((100, 100), bool)
-    lungs[20:80, 10:40], lungs[20:80, 60:90] = True, True
-    lungs[50:80, 30:40] = False  # a notch, as the heart makes one
-    near = pseudo_labels.surroundings(lungs, 0.05)
-    assert near[lungs].all() and near[52, 32] and near[18, 20]
-    assert not near[50, 50] and not near[90, 20]
