@@ -63,5 +63,5 @@ evaluate: setup ## Dice, HD95 and surface distance of the BUNDLE's weights on it
 	$(RUN) --config_file "['$(ROOT)/configs/train.json','$(ROOT)/configs/evaluate.json']" --bundle_root $(ROOT) \
 	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
 
-clean: ## remove .venv and everything that runs have written
+clean: ## remove .venv, demo and eval folders (what retrain has in runs stays)
 	rm -rf .venv demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m cxr_attn_unet.tools.retrain",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Example: python -m cxr_attn_unet.tools.retrain bundles/heart_attn_unet --dataset_dir JSRT --output runs",
+        epilog="Example: python -m cxr_attn_unet.tools.retrain bundles/heart_attn_unet --dataset_dir JSRT --output out",
     )
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
     parser.add_argument("--dataset_dir", required=True, help="the data, as for configs/train.json")
