@@ -23,7 +23,7 @@ HEAD = {
     "batch_size",
     "learning_rate",
     "augmentation",
-    "patch_size",
+    "patch",
     "zoom",
     "fade",
     "components",

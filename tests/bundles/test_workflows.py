@@ -108,7 +108,7 @@ def test_training_without_validation_saves_its_weights(bundle, tmp_path):
 
 def test_training_on_patches(bundle, tmp_path):
     parser = ConfigParser(head(bundle, "train"))
-    parser.update({"dataset_dir": data_for(bundle, tmp_path / "data"), **TRAIN, "patch_size": [16, 24]})
+    parser.update({"dataset_dir": data_for(bundle, tmp_path / "data"), **TRAIN, "patch": [0.5, 0.75]})
     batch = next(iter(parser.get_parsed_content("train#dataloader")))
     assert batch["image"].shape == batch["label"].shape == (4, 1, 16, 24)
     assert batch["label"].any()
