@@ -61,7 +61,7 @@ def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[list[dic
             "CXR_DATA."
         )
     # only a folder that holds several data sets is searched by the data sets' names
-    roots = [root / name for name in LAYOUTS if (root / name).is_dir()] or [root]
+    roots = [root / name for name in LAYOUTS if name != "folder" and (root / name).is_dir()] or [root]
     items, problems, without = [], [], []
     for place in roots:
         files = sorted(path for path in place.rglob("*") if path.is_file())
