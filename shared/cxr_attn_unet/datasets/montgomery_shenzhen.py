@@ -57,8 +57,8 @@ def find(files: Sequence[Path], structure: str) -> dict[str, dict] | None:
         parts = [masks.get((image_id, part), []) for part in _PARTS]
         entry["masks"] = [] if structure != "lungs" else parts if any(parts) and not whole else [whole]
         entry["optional"] = image_id.startswith("CHN")
-        size = _size(entry["images"][0])
-        if image_id.startswith("MCU") and size in MONTGOMERY_SIZES:
+        size = _size(entry["images"][0]) if image_id.startswith("MCU") else None
+        if size in MONTGOMERY_SIZES:
             entry["field_of_view_mm"] = (size[1] * MONTGOMERY_SPACING_MM, size[0] * MONTGOMERY_SPACING_MM)
     return found or None
 
