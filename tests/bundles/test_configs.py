@@ -25,6 +25,7 @@ HEAD = {
     "augmentation",
     "patch",
     "zoom",
+    "flip",
     "fade",
     "components",
 }
