@@ -281,6 +281,13 @@ def rle(path):
     return path
 
 
+def photograph(path):
+    y, x = np.mgrid[:96, :128]
+    colours = np.stack([200 * (x > 60), 200 * (y > 40), 120 + 0 * x], -1) + 30
+    Image.fromarray(colours.astype(np.uint8)).save(path)
+    return path
+
+
 BAD = {
     "png 16 rgb": ("a.png", lambda p: png16(p, 2), "16-bit"),
     "png 16 la": ("a.png", lambda p: png16(p, 4), "16-bit"),
@@ -298,7 +305,9 @@ BAD = {
     "mhd without raw": ("a.mhd", lambda p: itk(p, TRUTH) and p.with_suffix(".raw").unlink(), "truncated"),
     "cut bmp": ("a.bmp", lambda p: cut(write_picture(p, TRUTH), 0.6), "truncated"),
     "mr": ("a.dcm", lambda p: write_dicom(p, TWELVE, Modality="MR"), "slice of a volume"),
-    "no pixels": ("a.dcm", lambda p: write_dicom(p, TWELVE, Modality="SR") and strip(p), "no pixels"),
+    "no pixels": ("a.dcm", lambda p: write_dicom(p, TWELVE) and strip(p), "no pixels"),
+    "report": ("a.dcm", lambda p: write_dicom(p, TWELVE, Modality="SR") and strip(p), "of modality SR"),
+    "photograph": ("a.png", lambda p: photograph(p), "in colour"),
 }
 
 

@@ -1,11 +1,12 @@
 """From a file to a radiograph: pixels with bone bright, their spacing, and which way is up."""
 
-from .radiograph import Orientation, Radiograph, RadiographError
+from .radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
 from .read import is_radiograph_file, list_radiographs, read_mask, read_radiograph
 from .readers import MaskReader, RadiographReader
 
 __all__ = [
     "MaskReader",
+    "NotARadiographError",
     "Orientation",
     "Radiograph",
     "RadiographError",

@@ -10,7 +10,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from .radiograph import Orientation, RadiographError
+from .radiograph import NotARadiographError, Orientation, RadiographError
 
 try:
     from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut  # pydicom 3
@@ -27,6 +27,8 @@ __all__ = ["is_dicom", "read"]
 logging.getLogger("pydicom").setLevel(logging.ERROR)
 
 _VOLUME_MODALITIES = ("CT", "MR", "PT", "NM")
+# ultrasound, mammography, microscopy, endoscopy, photographs, teeth, electrocardiograms; and what is derived
+_OTHER_MODALITIES = tuple("US MG SM GM ES OP OPT XC IO PX ECG EPS SEG SR PR KO RTSTRUCT RTDOSE RTPLAN REG DOC".split())
 # Image Storage of CT, enhanced CT, MR, enhanced MR, PET
 _VOLUME_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "2.1", "4", "4.1", "128"))
 # first value: where rows run to (picture's right), second: where columns run to (picture's foot)
@@ -70,7 +72,11 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
 def _check_kind(dataset: Dataset, path: str) -> None:
     modality = dataset.get("Modality", "")
     if modality in _VOLUME_MODALITIES or dataset.get("SOPClassUID", "") in _VOLUME_CLASSES:
-        raise RadiographError(f"{path}: a slice of a volume ({modality}), not a radiograph. Take it out of the folder.")
+        raise NotARadiographError(
+            f"{path}: a slice of a volume ({modality}), no radiograph. Take it out of the folder."
+        )
+    if modality in _OTHER_MODALITIES:
+        raise NotARadiographError(f"{path}: of modality {modality}, no radiograph. Take it out of the folder.")
     if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
         raise RadiographError(
             f"{path}: holds {dataset.NumberOfFrames} frames, a radiograph has one. Export the one to segment."
@@ -78,7 +84,7 @@ def _check_kind(dataset: Dataset, path: str) -> None:
     if "PixelData" not in dataset and ("Rows" in dataset or len(dataset) == 0):  # pydicom 3 drops all it has read
         raise RadiographError(f"{path}: damaged or truncated, its pixels are missing. Copy or export it anew.")
     if "PixelData" not in dataset:
-        raise RadiographError(f"{path}: has no pixels. It may be a report or a directory; take it out of the folder.")
+        raise NotARadiographError(f"{path}: has no pixels, perhaps a report or a directory. Take it out of the folder.")
 
 
 def _pixels(dataset: Dataset, path: str) -> np.ndarray:

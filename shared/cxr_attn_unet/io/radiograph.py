@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Orientation", "Radiograph", "RadiographError"]
+__all__ = ["NotARadiographError", "Orientation", "Radiograph", "RadiographError"]
 
 SMALLEST_SIDE = 32
 
 
 class RadiographError(ValueError):
     """A file that cannot be used: ``<path>: <what is wrong>. <remedy>.``"""
+
+
+class NotARadiographError(RadiographError):
+    """A sound file of another kind, such as a CT slice or a report, that a folder may well hold beside radiographs."""
 
 
 @dataclass(frozen=True)

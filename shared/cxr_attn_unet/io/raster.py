@@ -14,6 +14,7 @@ __all__ = ["SUFFIXES", "read", "read_labels"]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 
 # EXIF tag 274 to (transpose, flip rows, flip columns); cameras write it, viewers follow it
+MOST_COLOURFUL = 0.045  # standard deviation over the picture of a channel's share
 _EXIF_ORIENTATION = 274
 _PHOTOMETRIC = 262
 _EXIF = {
@@ -34,9 +35,12 @@ def read(path: str) -> tuple[np.ndarray, Orientation]:
     and is not used either.
 
     Raises:
-        RadiographError: not an image, truncated, of several frames, or in colour with 16 bits a channel.
+        RadiographError: not an image, truncated, of several frames, a photograph in colour, or in colour with 16 bits a
+            channel.
     """
     image, orientation = _open(path)
+    if image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16"):
+        _check_colours(image, path)
     return _luminance(image), orientation
 
 
@@ -91,6 +95,14 @@ def _open(path: str) -> tuple[Image.Image, Orientation]:
         raise RadiographError(f"{path}: not a picture, whatever its name says. Export it anew.") from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ValueError ... on damaged files
         raise RadiographError(f"{path}: damaged or truncated ({error}). Copy or export it anew.") from error
+
+
+def _check_colours(image: Image.Image, path: str) -> None:
+    small = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BOX), dtype=np.float32)
+    # a film's or a screen's tint is the same all over; a photograph's colours are not
+    shares = (small - small.mean(-1, keepdims=True)) / np.maximum(small.sum(-1, keepdims=True), 60)
+    if shares.std((0, 1)).max() > MOST_COLOURFUL:
+        raise RadiographError(f"{path}: a photograph in colour. If it is a radiograph all the same, save it as grey.")
 
 
 def _stored(image: Image.Image, tag: int) -> Image.Image:

@@ -139,12 +139,21 @@ def is_radiograph_file(path: str | os.PathLike) -> bool:
 def list_radiographs(folder: str | os.PathLike) -> list[str]:
     """All radiographs under a folder, sorted; hidden files and folders are passed over.
 
+    Symbolic links are followed, each folder is entered once.
+
     Raises:
         RadiographError: no such folder.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise RadiographError(f"{folder}: no such folder. Name the folder of the radiographs with --dataset_dir.")
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts))
-    return [str(path) for path in shown if is_radiograph_file(path)]
+    entered, found = set(), []
+    for parent, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in entered:
+            folders.clear()  # a link that leads back, or to where another has led
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [os.path.join(parent, name) for name in files if not name.startswith(".")]
+    return [path for path in sorted(found) if os.path.isfile(path) and is_radiograph_file(path)]

@@ -1,8 +1,8 @@
 """MONAI transforms for what MONAI's own do not know about radiographs: how they load, and which way is up."""
 
 from .fade import RandFadeStructured
-from .load import LoadMaskd, LoadRadiographd
+from .load import LoadMaskd, LoadRadiographd, to_meta_tensor
 from .orient import OrientUprightd
 from .resize import ResizeLongestd
 
-__all__ = ["LoadMaskd", "RandFadeStructured", "LoadRadiographd", "OrientUprightd", "ResizeLongestd"]
+__all__ = ["LoadMaskd", "LoadRadiographd", "OrientUprightd", "RandFadeStructured", "ResizeLongestd", "to_meta_tensor"]

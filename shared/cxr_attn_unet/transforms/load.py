@@ -7,16 +7,22 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.data import ImageReader
+from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
 
-from ..io import MaskReader, RadiographError, RadiographReader
+from ..io import MaskReader, Radiograph, RadiographError, RadiographReader
 
-__all__ = ["LoadMaskd", "LoadRadiographd"]
+__all__ = ["LoadMaskd", "LoadRadiographd", "to_meta_tensor"]
 
 # A mask may be drawn at another resolution than its radiograph (SCR: 1024 over 2048), but never at another shape:
 # a rounded pixel or two is the most that a correct pair differs.
 ASPECT_TOLERANCE = 0.02
+
+
+def to_meta_tensor(radiograph: Radiograph) -> MetaTensor:
+    """What :class:`LoadRadiographd` gives for a radiograph that was read before: ``(1, columns, rows)`` float32."""
+    array, meta = RadiographReader().get_data(radiograph)
+    return MetaTensor(torch.from_numpy(array)[None], meta={**meta, "filename_or_obj": radiograph.path})
 
 
 class _LoadWithReader(LoadImaged):
