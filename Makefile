@@ -4,6 +4,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BUNDLE ?= heart
 CXR_DATA ?=
+RADIOGRAPHS ?= examples/open_radiographs
+OUT ?= segmented
 ARGS ?=
 
 PY := .venv/bin/python
@@ -13,7 +15,7 @@ RUN := $(PY) -W ignore -m monai.bundle run
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint train retrain evaluate clean
+.PHONY: help setup demo test test-slow lint train retrain segment evaluate clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,14 +35,11 @@ demo: setup ## train two short epochs on rendered radiographs, then segment six 
 	@$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) --dataset_dir examples/rendered \
 	  --output_dir demo/training --ckpt_dir demo/training --image_size 96 --batch_size 1 --learning_rate 0.01 \
 	  --augmentation 0.2 --epochs 2
-	@for structure in $(STRUCTURES); do \
-	  echo "Segmenting the $$structure on six real radiographs with the weights in bundles/$${structure}_attn_unet ..."; \
-	  $(RUN) --config_file bundles/$${structure}_attn_unet/configs/inference.json \
-	    --bundle_root bundles/$${structure}_attn_unet --dataset_dir examples/open_radiographs \
-	    --output_dir demo/masks || exit 1; \
-	done
+	@echo "Segmenting six real radiographs with all shipped weights ..."
+	@$(PY) -m cxr_attn_unet segment examples/open_radiographs --output demo/masks --format png overlay
 	@$(PY) -m cxr_attn_unet.tools.overview --images examples/open_radiographs --masks demo/masks \
 	  --structures $(STRUCTURES) --columns 3 --output demo/overview.png
+	@echo "Look at the picture above, and at $(CURDIR)/demo/masks/report.html"
 
 test: setup ## all fast tests (those on real data where CXR_DATA is set)
 	@$(PY) -m pytest $(ARGS)
@@ -58,6 +57,9 @@ train: setup ## train BUNDLE=heart on CXR_DATA=<folder>, ARGS="--epochs 100 --re
 
 retrain: setup ## train BUNDLE=heart on CXR_DATA=<folder> in the stages of its shipped weights; goes on after a stop
 	$(PY) -W ignore -m cxr_attn_unet.tools.retrain $(ROOT) --dataset_dir "$(CXR_DATA)" --output runs/$(BUNDLE) $(ARGS)
+
+segment: setup ## masks, measurements and a report of RADIOGRAPHS=<folder> in OUT=<folder>, ARGS="--format png overlay"
+	$(PY) -m cxr_attn_unet segment "$(RADIOGRAPHS)" --output "$(OUT)" $(ARGS)
 
 evaluate: setup ## Dice, HD95 and surface distance of the BUNDLE's weights on its validation split
 	$(RUN) --config_file "['$(ROOT)/configs/train.json','$(ROOT)/configs/evaluate.json']" --bundle_root $(ROOT) \

@@ -21,6 +21,7 @@ def test_figures_in_the_texts_are_those_of_the_result_files(capsys):
 
 def test_a_changed_result_is_noticed_and_written(tmp_path):
     shutil.copy(REPOSITORY / "README.md", tmp_path)
+    shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
     for bundle in BUNDLES:
         for name in ("docs", "configs"):
             shutil.copytree(bundle / name, tmp_path / "bundles" / bundle.name / name)

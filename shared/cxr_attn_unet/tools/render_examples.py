@@ -54,19 +54,20 @@ def projector(size: int) -> Any:
     return DRR(subject, sdd=SOURCE_TO_DETECTOR_MM, height=size, delx=DETECTOR_MM / size, renderer="trilinear")
 
 
-def render(drr: Any, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def render(drr: Any, rng: np.random.Generator, turned: float = 0.0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """One radiograph from a pose, bone contrast, film curve and exposure drawn at random.
 
     Args:
         drr: from :func:`projector`.
         rng: source of randomness.
+        turned: degrees about the body's axis; 90 gives a lateral view.
 
     Returns:
         8-bit picture ``(size, size)``, upright, bone bright, the patient's left on the right; masks by structure.
         The heart is its whole silhouette. The lungs follow the convention of the field: without what lies behind heart
         and diaphragm, that is without rays that pass the heart or an organ of the abdomen.
     """
-    rotation = torch.tensor(rng.normal(0, (2.0, 2.0, 2.0)), dtype=torch.float32)[None]
+    rotation = torch.tensor(rng.normal((turned, 0.0, 0.0), (2.0, 2.0, 2.0)), dtype=torch.float32)[None]
     shift = rng.normal((0.0, -SOURCE_TO_PATIENT_MM, UP_MM), (8.0, 25.0, 5.0))  # mm to the left, front, head
     pose = (rotation, torch.tensor(shift, dtype=torch.float32)[None])
     options = {"parameterization": "euler_angles", "convention": "ZXY", "degrees": True, "mask_to_channels": True}
@@ -116,6 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", required=True, help="folder for images/ and masks/STRUCTURE/")
     parser.add_argument("--count", type=int, default=16, help="how many (default: 16)")
     parser.add_argument("--size", type=int, default=320, help="side in pixels (default: 320)")
+    parser.add_argument("--turned", type=float, default=0.0, help="degrees; 90 for lateral views (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="of poses and contrasts (default: 0)")
     options = parser.parse_args(arguments)
     for name, least in {"count": 1, "size": 64, "seed": 0}.items():
@@ -128,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     root = Path(options.output)
     for index in tqdm(range(options.count), "rendering", unit="radiograph"):
-        picture, masks = render(drr, np.random.default_rng((options.seed, index)))
+        picture, masks = render(drr, np.random.default_rng((options.seed, index)), options.turned)
         name = f"rendered_{index + 1:02d}.png"
         for structure, mask in masks.items():
             save_png(mask.astype(np.uint8) * 255, root / "masks" / structure / name)

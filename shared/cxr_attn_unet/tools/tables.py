@@ -1,7 +1,8 @@
-"""Write the figures of the bundles' ``docs/results_*.json`` into README, model cards and metadata.
+"""Write the figures of the result files into README, model cards, docs and metadata.
 
-A figure stands in a text only between ``<!-- results -->`` and ``<!-- /results -->``, so that each comes from a file
-that ``make evaluate`` wrote, and none is typed by hand.
+A figure stands in a text only between ``<!-- results -->`` and ``<!-- /results -->`` and the like, so that each comes
+from a file that a command wrote (``make evaluate`` those of the bundles, ``benchmarks/`` the others), and none is typed
+by hand.
 """
 
 from __future__ import annotations
@@ -67,6 +68,35 @@ def table(bundles: list[Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ratio_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/cardiothoracic_ratio.py`` found, in a sentence."""
+    low, high = result["interval"]
+    return (
+        f"Against the ratio from manual masks, on {result['radiographs']} radiographs ({result['data']}): mean "
+        f"absolute difference {result['mean_absolute_difference']:.4f} (95 % interval {low:.4f} to {high:.4f}), mean difference "
+        f"{result['mean_difference']:+.4f}, largest {result['largest']:.3f}. Measured with\n"
+        "`python benchmarks/cardiothoracic_ratio.py --dataset_dir JSRT`.\n"
+    )
+
+
+def quality_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/quality_control.py`` found, as a table."""
+    lines = [f"| {kind} | {one['pictures']} | {one['flagged']} |" for kind, one in result["kinds"].items()]
+    return "\n".join(
+        [
+            "| pictures | number | flagged |",
+            "|---|---|---|",
+            *lines,
+            "",
+            f"Of {result['spoiled']} spoiled pictures {100 * result['spoiled_flagged']:.1f} % were flagged, of the "
+            f"good ones {100 * result['good_flagged']:.1f} %. Good ones are of the validation split of Montgomery, Shenzhen "
+            f"and JSRT (seed {result['seed']}), spoiled ones their copies; lateral views are rendered from one CT, "
+            "abdomens are lower halves of DRRs. Measured with `python benchmarks/quality_control.py`.",
+            "",
+        ]
+    )
+
+
 def updated(root: Path) -> dict[Path, str]:
     """The texts that carry results, as they should be, by file."""
     bundles = sorted(path for path in (root / "bundles").iterdir() if path.is_dir())
@@ -75,6 +105,12 @@ def updated(root: Path) -> dict[Path, str]:
     for path, which in texts.items():
         content = table(which).replace("\\", r"\\")
         wanted[path] = BLOCK.sub(rf"\g<1>{content}\g<2>", path.read_text(encoding="utf-8"))
+    path = root / "docs" / "segment.md"
+    wanted[path] = path.read_text(encoding="utf-8")
+    for name, write in (("cardiothoracic_ratio", ratio_text), ("quality_control", quality_text)):
+        content = write(json.loads((root / "docs" / f"{name}.json").read_text(encoding="utf-8")))
+        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        wanted[path] = block.sub(lambda found, c=content: found.group(1) + c + found.group(2), wanted[path])
     for bundle in bundles:
         path = bundle / "configs" / "metadata.json"
         metadata = json.loads(path.read_text(encoding="utf-8"))

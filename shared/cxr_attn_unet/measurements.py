@@ -1,0 +1,235 @@
+"""What a radiologist measures on a frontal radiograph, from masks.
+
+All functions take upright masks ``(rows, columns)``: head up, the patient's left on the picture's right. Lengths and
+areas are in pixels unless a spacing is given; of a detector's own spacing they are at the detector, larger than in the
+patient by the magnification (about 1.05 to 1.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from skimage.measure import label, regionprops
+
+__all__ = [
+    "MEASUREMENTS",
+    "Diameter",
+    "clavicle_asymmetry",
+    "heart_diameter",
+    "measure",
+    "midline",
+    "split_lungs",
+    "thoracic_diameter",
+]
+
+# name: (what people read, decimals, definition); area and length carry the unit that ``measure`` says
+MEASUREMENTS = {
+    "cardiothoracic_ratio": (
+        "CTR",
+        3,
+        "Greatest horizontal diameter of the heart over that of the lungs' outer borders",
+    ),
+    "heart_diameter": ("heart diameter", 0, "From the heart's rightmost to its leftmost point, horizontally"),
+    "thoracic_diameter": (
+        "thoracic diameter",
+        0,
+        "Greatest horizontal distance of the lungs' outer borders on one level",
+    ),
+    "heart_area": ("heart area", 0, "Area of the heart's silhouette"),
+    "lungs_area": ("lung area", 0, "Area of both lung fields"),
+    "right_lung_area": ("right lung area", 0, "The patient's right, on the picture's left"),
+    "left_lung_area": ("left lung area", 0, "The patient's left, on the picture's right"),
+    "lung_ratio": ("left/right lung", 3, "Area of the left over that of the right lung field"),
+    "lung_coverage": ("lung coverage", 3, "Share of the picture that the lung fields take up"),
+    "clavicle_asymmetry": (
+        "clavicle asymmetry",
+        3,
+        "0: clavicles' medial ends equally far from the midline; -1, 1: one on it",
+    ),
+}
+SMALLEST_PART = 0.1  # of the lungs: a component that counts as a lung
+JOINED = 0.8  # width over height from which a component is both lungs; a single one has about 0.5
+MIDDLE = (0.3, 0.7)  # of its width: where it is cut
+UPPER = (0.1, 0.5)  # of the lungs' height: where their outer borders are the rib cage's
+
+
+@dataclass(frozen=True)
+class Diameter:
+    """A horizontal line on an upright picture: from column ``start`` to column ``stop``, both included.
+
+    Attributes:
+        row: its level; the mean of both ends' if they lie on different ones.
+        start: the leftmost column.
+        stop: the rightmost column.
+    """
+
+    row: float
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """In columns."""
+        return self.stop - self.start + 1
+
+
+def heart_diameter(heart: np.ndarray) -> Diameter | None:
+    """Greatest horizontal extent of the heart: the greatest distances to the right and left of the midline, added.
+
+    Danzer, The cardiothoracic ratio, Am J Med Sci 157 (1919). The two ends usually lie on different levels.
+
+    Args:
+        heart: upright mask ``(rows, columns)``.
+
+    Returns:
+        ``None`` if the mask is empty.
+    """
+    columns = np.flatnonzero(heart.any(0))
+    if not columns.size:
+        return None
+    start, stop = int(columns[0]), int(columns[-1])
+    level = (np.flatnonzero(heart[:, start]).mean() + np.flatnonzero(heart[:, stop]).mean()) / 2
+    return Diameter(float(level), start, stop)
+
+
+def thoracic_diameter(lungs: np.ndarray) -> Diameter | None:
+    """Greatest horizontal distance of the lungs' outer borders on one level: the thorax's greatest inner diameter.
+
+    Danzer (1919) measures between the ribs' inner margins; the lung fields end there.
+
+    Args:
+        lungs: upright mask ``(rows, columns)`` of both lungs.
+
+    Returns:
+        ``None`` if the mask is empty.
+    """
+    rows, first, last = _borders(lungs)
+    if not rows.size:
+        return None
+    widest = int(np.argmax(last - first))
+    return Diameter(float(rows[widest]), int(first[widest]), int(last[widest]))
+
+
+def midline(lungs: np.ndarray) -> float | None:
+    """Column of the thorax's midline: the median of the middle between the lungs' outer borders in their upper half.
+
+    There the borders are the rib cage's; further down, heart and diaphragm make them uneven.
+
+    Args:
+        lungs: upright mask ``(rows, columns)`` of both lungs.
+
+    Returns:
+        ``None`` if the mask is empty.
+    """
+    rows, first, last = _borders(lungs)
+    if not rows.size:
+        return None
+    height = rows[-1] - rows[0] + 1
+    upper = (rows >= rows[0] + UPPER[0] * height) & (rows <= rows[0] + UPPER[1] * height)
+    upper = upper if upper.any() else np.ones_like(upper)
+    return float(np.median((first[upper] + last[upper]) / 2))
+
+
+def split_lungs(lungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The patient's right and left lung.
+
+    Components go to the side on which their centre lies. One that is both lungs, joined, is cut at the column in its
+    middle that has least of it.
+
+    Args:
+        lungs: upright mask ``(rows, columns)`` of both lungs.
+
+    Returns:
+        right lung (on the picture's left) and left lung, masks ``(rows, columns)``; either may be empty.
+    """
+    lungs = np.asarray(lungs, bool)
+    parts = label(lungs, connectivity=2)
+    regions = sorted(regionprops(parts), key=lambda region: -region.area)
+    if not regions:
+        return lungs, lungs.copy()
+    large = [region for region in regions if region.area >= SMALLEST_PART * lungs.sum()]
+    if len(large) > 1:
+        middle = (large[0].centroid[1] + large[1].centroid[1]) / 2
+        right_side = [region.label for region in regions if region.centroid[1] < middle]
+        right = np.isin(parts, right_side)
+        return right, lungs & ~right
+    top, start, foot, stop = large[0].bbox
+    right = lungs.copy()
+    if stop - start < JOINED * (foot - top):  # a single lung: of its side, the picture's middle is all there is to say
+        return (right, lungs & ~right) if large[0].centroid[1] < lungs.shape[1] / 2 else (lungs & ~right, right)
+    low, high = (start + round(share * (stop - start)) for share in MIDDLE)
+    filled = lungs[:, low : high + 1].sum(0)
+    right[:, low + int(np.median(np.flatnonzero(filled == filled.min()))) :] = False
+    return right, lungs & ~right
+
+
+def clavicle_asymmetry(clavicles: np.ndarray, lungs: np.ndarray) -> float | None:
+    """How unevenly far the medial ends of the clavicles lie from the midline: (right - left) / (right + left).
+
+    In a patient who is not rotated, the medial ends are equally far from the spinous processes; here the midline is
+    that between the lungs' outer borders (:func:`midline`). Positive: the right clavicle's end is farther away.
+
+    Args:
+        clavicles: upright mask ``(rows, columns)``.
+        lungs: upright mask ``(rows, columns)`` of both lungs.
+
+    Returns:
+        -1 to 1; ``None`` if a clavicle or the lungs are missing.
+    """
+    centre = midline(lungs)
+    regions = sorted(regionprops(label(clavicles, connectivity=2)), key=lambda region: -region.area)[:2]
+    if centre is None or len(regions) < 2:
+        return None
+    right, left = sorted(regions, key=lambda region: region.centroid[1])
+    if not right.centroid[1] < centre < left.centroid[1]:
+        return None
+    to_right, to_left = centre - (right.bbox[3] - 1), left.bbox[1] - centre
+    total = abs(to_right) + abs(to_left)
+    return float(np.clip((to_right - to_left) / total, -1, 1)) if total else 0.0
+
+
+def measure(
+    masks: Mapping[str, np.ndarray], spacing: tuple[float, float] | None = None
+) -> dict[str, float | str | None]:
+    """All measurements that the given structures allow, by the names in :data:`MEASUREMENTS`.
+
+    Args:
+        masks: upright masks ``(rows, columns)`` of one size, by structure: lungs, heart, clavicles, ribs.
+        spacing: (row, column) distance of pixels in mm, if known.
+
+    Returns:
+        numbers; ``None`` for what cannot be measured. Lengths are in ``length_unit``, mm or px; areas in
+        ``area_unit``, mm2 or px.
+    """
+    row_mm, column_mm = spacing or (1.0, 1.0)
+    area = row_mm * column_mm
+    values: dict[str, float | str | None] = dict.fromkeys(MEASUREMENTS)
+    lungs, heart, clavicles = masks.get("lungs"), masks.get("heart"), masks.get("clavicles")
+    across_heart = None if heart is None else heart_diameter(heart)
+    across_thorax = None if lungs is None else thoracic_diameter(lungs)
+    if across_heart:
+        values["heart_diameter"] = across_heart.length * column_mm
+        values["heart_area"] = float(np.count_nonzero(heart)) * area
+    if across_thorax:
+        right, left = (float(np.count_nonzero(lung)) for lung in split_lungs(lungs))
+        values["thoracic_diameter"] = across_thorax.length * column_mm
+        values["right_lung_area"], values["left_lung_area"] = right * area, left * area
+        values["lungs_area"] = (right + left) * area
+        values["lung_ratio"] = left / right if right and left else None
+        values["lung_coverage"] = (right + left) / lungs.size
+    if across_heart and across_thorax:
+        values["cardiothoracic_ratio"] = across_heart.length / across_thorax.length
+    if clavicles is not None and lungs is not None:
+        values["clavicle_asymmetry"] = clavicle_asymmetry(clavicles, lungs)
+    values["length_unit"], values["area_unit"] = ("mm", "mm2") if spacing else ("px", "px")
+    return values
+
+
+def _borders(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows that have something of a mask, and the first and last column of it there."""
+    mask = np.asarray(mask, bool)
+    rows = np.flatnonzero(mask.any(1))
+    inside = mask[rows]
+    return rows, inside.argmax(1), mask.shape[1] - 1 - inside[:, ::-1].argmax(1)
