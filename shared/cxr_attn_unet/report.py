@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
 from urllib.parse import quote
@@ -27,6 +27,7 @@ class Entry:
         values: by column; ``None`` if not measurable.
         warnings: texts of quality control.
         link: relative path of a larger picture, opened by a click; empty if there is none.
+        units: by column, written behind the value where they differ from row to row.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Entry:
     values: Mapping[str, float | str | None]
     warnings: Sequence[str]
     link: str = ""
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def _row(entry: Entry, columns: Sequence[Column]) -> str:
     for column in columns:
         value = entry.values.get(column.key)
         if isinstance(value, (int, float)):
-            cells.append(f'<td class="number" data-value="{value:.9g}">{value:.{column.digits}f}</td>')
+            unit = f" <small>{escape(entry.units[column.key])}</small>" if column.key in entry.units else ""
+            cells.append(f'<td class="number" data-value="{value:.9g}">{value:.{column.digits}f}{unit}</td>')
         else:
             cells.append(f'<td class="number">{escape(value or "–")}</td>')
     listed = "".join(f"<li>{escape(warning)}</li>" for warning in entry.warnings)

@@ -335,8 +335,10 @@ def _write_tables(
             output / "report.html",
             (_entry(job, record) for record in journal.records(done)),
             [
-                Column(name, *_label(name))
-                for name in (*REPORT_COLUMNS, *(f"confidence_{structure}" for structure in structures))
+                *(Column(name, MEASUREMENTS[name][0], "", *MEASUREMENTS[name][1:]) for name in REPORT_COLUMNS),
+                Column(
+                    "confidence", "confidence", tip="The least of the structures' confidences; see measurements.csv"
+                ),
             ],
             [*failed, *skipped],
             about=about,
@@ -373,25 +375,16 @@ def _write_csv(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
-def _label(name: str) -> tuple[str, str, int, str]:
-    """What the report writes over a column: label, unit, decimals, definition."""
-    if name in MEASUREMENTS:
-        label, digits, definition = MEASUREMENTS[name]
-        return label, "cm² or px" if name.endswith("area") else "", digits, definition
-    structure = name.removeprefix("confidence_")
-    return f"{structure} sure", "", 2, "Dice to expect by the network's own probabilities; it can be sure and wrong"
-
-
 def _entry(job: _Job, record: Mapping[str, Any]) -> Entry:
-    values = dict(_row(record))
     picture = job.output / _thumbnail(record["stem"])
-    overlay = f"{record['stem']}_overlay.jpg"
+    unit = "mm²" if record["measurements"]["area_unit"] == "mm2" else "px"
     return Entry(
         record["path"],
         picture.read_bytes() if picture.is_file() else b"",
-        values,
+        record["measurements"] | {"confidence": min(record["confidences"].values())},
         record["warnings"],
-        overlay if "overlay" in job.formats else "",
+        f"{record['stem']}_overlay.jpg" if "overlay" in job.formats else "",
+        {name: unit for name in MEASUREMENTS if name.endswith("area")},
     )
 
 

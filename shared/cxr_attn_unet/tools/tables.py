@@ -72,9 +72,9 @@ def ratio_text(result: dict[str, Any]) -> str:
     """What ``benchmarks/cardiothoracic_ratio.py`` found, in a sentence."""
     low, high = result["interval"]
     return (
-        f"Against the ratio from manual masks, on {result['radiographs']} radiographs ({result['data']}): mean "
-        f"absolute difference {result['mean_absolute_difference']:.4f} (95 % interval {low:.4f} to {high:.4f}), mean difference "
-        f"{result['mean_difference']:+.4f}, largest {result['largest']:.3f}. Measured with\n"
+        f"Against the ratio from manual masks, on {result['radiographs']} radiographs ({result['data']}):\n"
+        f"mean absolute difference {result['mean_absolute_difference']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
+        f"mean difference {result['mean_difference']:+.4f},\nlargest {result['largest']:.3f}. Measured with "
         "`python benchmarks/cardiothoracic_ratio.py --dataset_dir JSRT`.\n"
     )
 
@@ -88,10 +88,12 @@ def quality_text(result: dict[str, Any]) -> str:
             "|---|---|---|",
             *lines,
             "",
-            f"Of {result['spoiled']} spoiled pictures {100 * result['spoiled_flagged']:.1f} % were flagged, of the "
-            f"good ones {100 * result['good_flagged']:.1f} %. Good ones are of the validation split of Montgomery, Shenzhen "
-            f"and JSRT (seed {result['seed']}), spoiled ones their copies; lateral views are rendered from one CT, "
-            "abdomens are lower halves of DRRs. Measured with `python benchmarks/quality_control.py`.",
+            f"Of {result['spoiled']} spoiled pictures {100 * result['spoiled_flagged']:.1f} % were flagged, "
+            f"of the good ones {100 * result['good_flagged']:.1f} %.",
+            "Good ones are of the validation split of Montgomery, Shenzhen and JSRT, "
+            f"spoiled ones their copies (seed {result['seed']});",
+            "lateral views are rendered from one CT, abdomens are lower halves of DRRs. Measured with "
+            "`python benchmarks/quality_control.py`.",
             "",
         ]
     )
