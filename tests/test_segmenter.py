@@ -1,5 +1,6 @@
 """All structures of a radiograph in one call."""
 
+import doctest
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from conftest import BUNDLES, EXAMPLES, REPOSITORY
 from cxr_attn_unet import Segmenter
+from cxr_attn_unet import segmenter as segmenter_module
 from cxr_attn_unet.io import RadiographError, read_mask
 from cxr_attn_unet.segmenter import BUNDLES_VARIABLE, STRUCTURES, bundles_folder
 from samples import write_dicom, write_nifti
@@ -200,3 +202,10 @@ def test_bundles_without_weights_or_folder(tmp_path, monkeypatch):
     monkeypatch.setenv(BUNDLES_VARIABLE, str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError, match="--bundles or CXR_BUNDLES"):
         Segmenter.from_bundles()
+
+
+def test_example_in_the_docs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    result = doctest.testmod(segmenter_module, raise_on_error=True, optionflags=doctest.ELLIPSIS)
+    assert result.attempted >= 5 and (tmp_path / "masks" / "00cfd1c1_heart.png").is_file()

@@ -5,7 +5,8 @@
 >>> found = segmenter("examples/open_radiographs/00cfd1c1.png")
 >>> found.masks["heart"].shape
 (1024, 1024)
->>> found.save("masks", formats=["png", "overlay"])
+>>> [path.name for path in found.save("masks", formats=["png", "overlay"])][-2:]
+['00cfd1c1_ribs.png', '00cfd1c1_overlay.jpg']
 """
 
 from __future__ import annotations

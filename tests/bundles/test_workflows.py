@@ -82,6 +82,7 @@ def test_training_leaves_weights_state_and_pictures(trained):
     assert "val_hd95_mm" in workflow.evaluator.state.metrics
     state = torch.load(output / "last.pt", weights_only=True)
     assert state["run"]["epoch"] == 2
+    assert any(not torch.equal(state["average"][name], value) for name, value in state["model"].items())
     for epoch in (1, 2):
         assert Image.open(output / f"worst_{epoch:04d}.png").size[0] >= 384
     assert list(output.glob("events.out.tfevents*"))

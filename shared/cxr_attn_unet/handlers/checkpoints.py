@@ -29,7 +29,8 @@ class Checkpoints:
     Args:
         weights_path: file of the best weights, a bare state dict: what all of MONAI reads without being told a key.
         last_path: file of the state after the last epoch.
-        save_dict: objects with a state, by name; ``model`` is the network (wrapped for distributed training or not).
+        save_dict: objects with a state, by name, wrapped for distributed training or not.
+        weights: the network to save as the best: the one that ``evaluator`` judges.
         evaluator: validation engine whose key metric decides what is best; more is better.
         resume: continue from ``last_path``.
 
@@ -43,11 +44,13 @@ class Checkpoints:
         weights_path: str | os.PathLike,
         last_path: str | os.PathLike,
         save_dict: Mapping[str, Any],
+        weights: torch.nn.Module,
         evaluator: Engine | None = None,
         resume: bool = False,
     ) -> None:
         self.weights_path, self.last_path = Path(weights_path), Path(last_path)
         self.save_dict = {name: getattr(value, "module", value) for name, value in save_dict.items()}
+        self.weights = getattr(weights, "module", weights)
         self.evaluator = evaluator
         self.resume = resume
         self.best: float | None = None
@@ -111,7 +114,7 @@ class Checkpoints:
                     shutil.copyfile(self.weights_path, path)
                 logger.info(f"Kept the weights from before this run as {previous}.")
             with written(self.weights_path) as path:
-                torch.save(self.save_dict["model"].state_dict(), path)
+                torch.save(self.weights.state_dict(), path)
         self._own_weights = True
 
     def _save_last(self, engine: Engine) -> None:
