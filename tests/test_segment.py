@@ -327,7 +327,8 @@ def test_interrupted_run_goes_on(tmp_path, out):
     folder.mkdir()
     for index in range(60):
         shutil.copy(FILE, folder / f"{index:02d}.png")
-    process = start(folder, "-o", out, *HEART)
+    # a shell's background jobs ignore SIGINT, and so would those that they start
+    process = start(folder, "-o", out, *HEART, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     journal = out / ".segment" / "journal.jsonl"
     deadline = time.monotonic() + 90
     while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
