@@ -127,6 +127,11 @@ def test_link_that_sorts(opened):
 
 def test_pictures_are_shown(opened):
     tab = opened()
-    tab.wait_for_function("[...document.images].every(image => image.complete)")
-    sizes = tab.evaluate("[...document.images].map(image => [image.naturalWidth, image.clientHeight])")
+    # not wait_for_function, which evaluates a string in the page when the first look comes too early: the page forbids it
+    sizes = tab.evaluate(
+        """Promise.all([...document.images].map(async image => {
+            await image.decode();
+            return [image.naturalWidth, image.clientHeight];
+        }))"""
+    )
     assert sizes == [[30, 149]] * 3
