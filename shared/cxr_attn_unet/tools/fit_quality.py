@@ -23,6 +23,7 @@ from ..segmenter import Segmenter
 
 QUANTILES = (0.01, 0.5, 0.99)
 WIDER = 0.5
+WIDER_CONFIDENCE = 1.0  # radiographs of other hospitals are segmented less surely than those learnt from
 LEAST_LIKENESS = 0.7  # of what 99 of 100 good radiographs have
 ONE_SIDED = ("confidence", "lung_ratio")
 
@@ -32,7 +33,8 @@ def limits(table: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
     found = {}
     for name in sorted({name for values in table for name in values}):
         low, middle, high = np.quantile([values[name] for values in table if name in values], QUANTILES)
-        least, most = low - WIDER * (middle - low), high + WIDER * (high - middle)
+        wider = WIDER_CONFIDENCE if name.startswith("confidence") else WIDER
+        least, most = low - wider * (middle - low), high + wider * (high - middle)
         if name.startswith("cut"):
             least, most = 0.0, max(most, 0.05)
         elif name.endswith("parts"):
