@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.datasets import load_data
-from cxr_attn_unet.files import written
+from cxr_attn_unet.files import write_json
 from cxr_attn_unet.handlers.results import bootstrap_interval
 from cxr_attn_unet.io import RadiographError, read_mask, read_radiograph
 from cxr_attn_unet.measurements import heart_diameter, thoracic_diameter
@@ -61,8 +61,7 @@ def main() -> int:
     }
     print(json.dumps({key: value for key, value in result.items() if key != "cases"}, indent=1))
     if options.output:
-        with written(options.output) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(options.output, result)
     return 0
 
 

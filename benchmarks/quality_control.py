@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.datasets import load_data
-from cxr_attn_unet.files import written
+from cxr_attn_unet.files import write_json
 from cxr_attn_unet.io import RadiographError, list_radiographs, read_radiograph
 
 OTHERS = ("camera", "coins", "text", "moon", "page", "clock", "brick", "grass", "gravel", "cell")
@@ -99,8 +99,7 @@ def main() -> int:
     wrongly = [one for kind in flagged if kind.startswith("good") for one in reasons[kind] if one]
     print("Wrongly flagged because of:", *wrongly, sep="\n  ")
     if options.output:
-        with written(options.output) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(options.output, result)
     return 0
 
 

@@ -64,21 +64,33 @@ def test_rendering_names_the_package_it_needs(tmp_path, capsys, monkeypatch):
 
 
 def test_release_weights_averages_and_halves(tmp_path, capsys):
+    bundle = tmp_path / "heart_attn_unet"
+    shutil.copytree(REPOSITORY / "bundles" / "heart_attn_unet" / "configs", bundle / "configs")
+    config = json.loads((bundle / "configs" / "inference.json").read_text())
+    settings = {"network_name": "unet", "width": 4, "scale": False}
+    (bundle / "configs" / "inference.json").write_text(json.dumps({**config, **settings}))
+    metadata = bundle / "configs" / "metadata.json"
+    metadata.write_text(
+        json.dumps({"weights": {"file": "models/model.pt", "sha256": "", "network": {"name": "unet", "width": 4}}})
+    )
     states = [build_network("unet", width=4).state_dict() for _ in range(2)]
     paths = [tmp_path / "a.pt", tmp_path / "b.pt"]
     for path, state in zip(paths, states, strict=True):
         torch.save(state, path)
-    arguments = [*map(str, paths), "--output", str(tmp_path / "model.pt")]
+    arguments = [*map(str, paths), "--bundle", str(bundle)]
     assert release_weights.main(arguments) == 0
-    released = torch.load(tmp_path / "model.pt", weights_only=True)
+    released = torch.load(bundle / "models" / "model.pt", weights_only=True)
     for name, value in released.items():
         if value.is_floating_point():
             assert value.dtype == torch.float16
             assert torch.allclose(value.float(), (states[0][name] + states[1][name]) / 2, atol=1e-3)
-    load_weights(build_network("unet", width=4), tmp_path / "model.pt")
+    assert len(json.loads(metadata.read_text())["weights"]["sha256"]) == 64
+    load_weights(build_network("unet", width=4), bundle / "models" / "model.pt")  # which checks it
     torch.save(build_network("unet", width=8).state_dict(), paths[1])
     assert release_weights.main(arguments) == 1
     assert "b.pt is of another architecture" in capsys.readouterr().err
+    assert release_weights.main([str(paths[1]), "--bundle", str(bundle)]) == 1
+    assert "do not fit the network unet, width 4" in capsys.readouterr().err
 
 
 def test_nothing_half_written(tmp_path):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["radiograph_stem", "written"]
+__all__ = ["radiograph_stem", "write_json", "written"]
 
 SUFFIXES = ".png .jpg .jpeg .tif .tiff .bmp .gif .dcm .dicom .nii.gz .nii .mha .mhd .nrrd .img .hdr".split()
 
@@ -40,3 +42,15 @@ def written(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, content: Any, **options: Any) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Args:
+        path: the file.
+        content: what ``json.dumps`` takes.
+        options: of ``json.dumps``, such as ``sort_keys``.
+    """
+    with written(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, **options) + "\n", encoding="utf-8")

@@ -200,6 +200,12 @@ def test_evaluation_writes_every_case(trained):
     assert results["run"]["width"] == 4
 
 
+def test_evaluation_of_a_section_that_is_not_there(bundle, tmp_path):
+    data = data_for(bundle, tmp_path / "data")
+    with raises(DatasetError, "no section 'testing' in this data set. Choose one of: training, validation"):
+        run(bundle, "train", "evaluate", dataset_dir=data, section="testing", output_dir=str(tmp_path), num_workers=0)
+
+
 @pytest.fixture
 def mixed_folder(tmp_path):
     """Good radiographs in four formats and a subfolder, and four files that are not."""

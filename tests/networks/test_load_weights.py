@@ -1,9 +1,13 @@
 """Loading weight files: the kinds that load, and one clear error for each kind that does not."""
 
+import hashlib
+import json
+
 import pytest
 import torch
 
-from cxr_attn_unet.networks import build_network, load_weights
+from cxr_attn_unet.networks import build_network, load_weights, save_weights
+from cxr_attn_unet.networks.checkpoint import record_of
 
 
 @pytest.fixture
@@ -88,7 +92,80 @@ def test_weights_of_another_network_change_nothing(network, tmp_path, name, widt
     torch.save(build_network(name, width=width).state_dict(), tmp_path / "model.pt")
     before = {key: value.clone() for key, value in network.state_dict().items()}
     with pytest.raises(
-        ValueError, match=rf"model\.pt do not fit UNet \(.*{words}.*set network_name and width at the head"
+        ValueError,
+        match=rf"model\.pt do not fit: they are of {name}, width {width}, the .* unet, width 4 \(.*{words}.*; set ",
     ):
         load_weights(network, tmp_path / "model.pt")
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_saved_weights_have_a_record(tmp_path):
+    network = build_network("spatial_attention_unet", width=4, scale=True)
+    path = tmp_path / "model.pt"
+    save_weights(network, path)
+    source, record = record_of(path)
+    assert source == tmp_path / "model.json"
+    assert record["network"] == {"name": "spatial_attention_unet", "width": 4, "scale": True}
+    assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    load_weights(build_network("spatial_attention_unet", width=4, scale=True), path)
+    save_weights(network, path)
+    assert json.loads(source.read_text())["before"] == record["sha256"]
+
+
+@pytest.mark.parametrize("with_record", (True, False))
+@pytest.mark.parametrize(
+    ("name", "scale"), (("full_spatial_attention_unet", True), ("spatial_attention_unet", False)), ids=("gate", "scale")
+)
+def test_weights_that_fit_by_shape_alone_are_refused(tmp_path, name, scale, with_record):
+    path = tmp_path / "model.pt"
+    save_weights(build_network("spatial_attention_unet", width=4, scale=True), path)
+    if not with_record:  # the file itself knows, too
+        path.with_suffix(".json").unlink()
+    other = build_network(name, width=4, scale=scale)
+    with pytest.raises(ValueError) as error:
+        load_weights(other, path)
+    assert "spatial_attention_unet, width 4, scale True" in str(error.value) and "model.pt" in str(error.value)
+    assert f"the config makes {name}, width 4" in str(error.value)
+    with pytest.raises(RuntimeError, match="the weights are of spatial_attention_unet"):
+        other.load_state_dict(torch.load(path, weights_only=True), strict=False)
+
+
+def test_weights_of_another_width_are_refused_without_strict_too():
+    """MONAI Label loads so, and would go on with random weights."""
+    with pytest.raises(RuntimeError, match="unet, width 8, the network is unet, width 4"):
+        build_network("unet", width=4).load_state_dict(build_network("unet", width=8).state_dict(), strict=False)
+    with pytest.raises(RuntimeError, match="do not fit the network unet, width 4 .*missing"):
+        build_network("unet", width=4).load_state_dict({}, strict=False)
+
+
+def test_changed_file_is_refused(tmp_path):
+    network = build_network("unet", width=4)
+    path = tmp_path / "models" / "model.pt"
+    save_weights(network, path)
+    record = path.with_suffix(".json")
+    metadata = tmp_path / "configs" / "metadata.json"
+    metadata.parent.mkdir()
+    for source in (record, metadata):
+        if source == metadata:
+            content = {"weights": {"file": "models/model.pt", **json.loads(record.read_text())}}
+            metadata.write_text(json.dumps(content))
+            record.unlink()
+        load_weights(network, path)
+        sound = path.read_bytes()
+        torch.save(build_network("unet", width=4).state_dict(), path)
+        with pytest.raises(ValueError) as error:
+            load_weights(network, path)
+        assert str(path) in str(error.value) and str(source) in str(error.value) and "SHA-256" in str(error.value)
+        path.write_bytes(sound)
+    metadata.write_text("{")
+    with pytest.raises(ValueError, match="metadata.json: no record"):
+        load_weights(network, path)
+
+
+def test_file_without_a_record(tmp_path):
+    path = tmp_path / "mine.pt"
+    torch.save(build_network("unet", width=4).state_dict(), path)
+    path.with_suffix(".json").write_text('{"about": "something else"}')
+    assert record_of(path) is None
+    load_weights(build_network("unet", width=4), path)
+    assert record_of("/mine.pt") is None

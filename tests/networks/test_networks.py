@@ -197,7 +197,7 @@ def test_the_skeleton_wires_the_gates_as_published(name):
 @torch.no_grad()
 def test_scale_reaches_every_gate(name):
     plain, scaled = make(name), make(name, scale=True)
-    scaled.load_state_dict(plain.state_dict())
+    scaled.load_state_dict(dict(plain.state_dict()))
     flags = {key: m.scale for key, m in scaled.named_modules() if hasattr(m, "scale")}
     assert len(flags) == (8 if name == "double_spatial_attention_unet" else 4)
     assert all(flags.values())

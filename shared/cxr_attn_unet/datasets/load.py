@@ -205,6 +205,13 @@ def inspect_data(
     return data, report
 
 
+class Sections(dict[str, list[dict[str, Any]]]):
+    """Items by section; one that is not there is an error that says which are."""
+
+    def __missing__(self, name: str) -> list[dict[str, Any]]:
+        raise DatasetError(f"no section '{name}' in this data set. Choose one of: {', '.join(self)}.")
+
+
 def load_data(
     dataset_dir: str | os.PathLike | Sequence[str | os.PathLike], structure: str, check: bool = True
 ) -> dict[str, list[dict[str, Any]]]:
@@ -240,7 +247,7 @@ def load_data(
     logger.info(
         f"{where} ({names}): {len(data['training'])} radiographs to train on, {len(data['validation'])} to validate on."
     )
-    return data
+    return Sections(data)
 
 
 def _places(dataset_dir: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..files import written
+from ..networks import save_weights
 
 __all__ = ["Checkpoints"]
 
@@ -27,7 +28,8 @@ class Checkpoints:
     ``*.previous.pt``. A run without any validation saves its weights when it ends.
 
     Args:
-        weights_path: file of the best weights, a bare state dict: what all of MONAI reads without being told a key.
+        weights_path: file of the best weights, a bare state dict: what all of MONAI reads without being told a key;
+            a record of it lies beside it, see :mod:`cxr_attn_unet.networks.checkpoint`.
         last_path: file of the state after the last epoch.
         save_dict: objects with a state, by name, wrapped for distributed training or not.
         weights: the network to save as the best: the one that ``evaluator`` judges.
@@ -65,7 +67,11 @@ class Checkpoints:
     def attach(self, engine: Engine) -> None:
         if self.resume:
             engine.add_event_handler(Events.STARTED, self._load)
+        else:
+            engine.add_event_handler(Events.STARTED, self._begin_average, engine)
         if self.evaluator is not None:
+            if not self.resume:  # a validation before the first epoch would come before the above
+                self.evaluator.add_event_handler(Events.STARTED, self._begin_average, engine)
             self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._validated)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_last)
         engine.add_event_handler(Events.COMPLETED, self._completed)
@@ -99,6 +105,12 @@ class Checkpoints:
         self.best, self._own_weights = run["best"], run["best"] is not None
         logger.info(f"Resumed from {self.last_path} after epoch {run['epoch']}.")
 
+    def _begin_average(self, engine: Engine) -> None:
+        # the average starts where the training does, also where a handler before this one has loaded other weights
+        model = self.save_dict.get("model")
+        if engine.state.iteration == 0 and isinstance(model, torch.nn.Module) and model is not self.weights:
+            self.weights.load_state_dict(model.state_dict())
+
     def _validated(self, evaluator: Engine) -> None:
         metric = float(evaluator.state.metrics[evaluator.state.key_metric_name])  # type: ignore[attr-defined]
         if self.best is None or metric > self.best:
@@ -110,11 +122,14 @@ class Checkpoints:
         if self._writes:
             if not self._own_weights and self.weights_path.is_file():
                 previous = self.weights_path.with_suffix(".previous.pt")
+                record = self.weights_path.with_suffix(".json")
+                if record.is_file():
+                    with written(previous.with_suffix(".json")) as path:
+                        shutil.copyfile(record, path)
                 with written(previous) as path:
                     shutil.copyfile(self.weights_path, path)
                 logger.info(f"Kept the weights from before this run as {previous}.")
-            with written(self.weights_path) as path:
-                torch.save(self.weights.state_dict(), path)
+            save_weights(self.weights, self.weights_path)
         self._own_weights = True
 
     def _save_last(self, engine: Engine) -> None:

@@ -1,7 +1,7 @@
 """From a file to a radiograph: pixels with bone bright, their spacing, and which way is up."""
 
 from .radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
-from .read import is_radiograph_file, list_radiographs, read_mask, read_radiograph
+from .read import is_radiograph_file, list_radiographs, read_labels, read_mask, read_radiograph
 from .readers import MaskReader, RadiographReader
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "RadiographReader",
     "is_radiograph_file",
     "list_radiographs",
+    "read_labels",
     "read_mask",
     "read_radiograph",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from . import dicom, jsrt, polygons, raster, volume
 from .radiograph import Orientation, Radiograph, RadiographError, check_pixels
 
-__all__ = ["is_radiograph_file", "list_radiographs", "read_mask", "read_radiograph"]
+__all__ = ["is_radiograph_file", "list_radiographs", "read_labels", "read_mask", "read_radiograph"]
 
 _LOSSY = (".jpg", ".jpeg")
 _DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -80,6 +80,31 @@ def read_radiograph(path: str | os.PathLike) -> Radiograph:
     return Radiograph(pixels, path, spacing, orientation, affine)
 
 
+def read_labels(path: str | os.PathLike) -> np.ndarray:
+    """Read a mask's or label map's own values, ``(rows, columns)``; ``FILE.json#INDEX`` for polygons.
+
+    Raises:
+        RadiographError: the file cannot be read as one.
+    """
+    path = os.fspath(path)
+    if polygons.is_reference(path):
+        kind = "polygons"
+    else:
+        _require_file(path)
+        kind = _format(path)
+    if kind == "raster":
+        pixels = raster.read_labels(path)
+    elif kind == "polygons":
+        pixels = polygons.read(path)
+    elif kind == "volume":
+        pixels = volume.read(path)[0]
+    else:
+        raise RadiographError(f"{path}: not a format that masks are read from. Convert it to PNG or NIfTI.")
+    if not np.isfinite((pixels.min(), pixels.max())).all():
+        raise RadiographError(f"{path}: has values that are NaN or infinite. Export the mask anew.")
+    return pixels
+
+
 def read_mask(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> np.ndarray:
     """Read a mask, or the union of several, such as left and right lung.
 
@@ -100,21 +125,7 @@ def read_mask(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> np.ndar
     union: np.ndarray | None = None
     for entry in paths:
         path = os.fspath(entry)
-        if polygons.is_reference(path):
-            kind = "polygons"
-        else:
-            _require_file(path)
-            kind = _format(path)
-        if kind == "raster":
-            pixels = raster.read_labels(path)
-        elif kind == "polygons":
-            pixels = polygons.read(path)
-        elif kind == "volume":
-            pixels = volume.read(path)[0]
-        else:
-            raise RadiographError(f"{path}: not a format that masks are read from. Convert it to PNG or NIfTI.")
-        if not np.isfinite((pixels.min(), pixels.max())).all():
-            raise RadiographError(f"{path}: has values that are NaN or infinite. Export the mask anew.")
+        pixels = read_labels(path)
         mask = pixels > 127 if path.lower().endswith(_LOSSY) else pixels != 0
         if union is not None and union.shape != mask.shape:
             raise RadiographError(

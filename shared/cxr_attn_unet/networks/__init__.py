@@ -15,7 +15,7 @@ from .attention_unet import (
     UNet,
 )
 from .blocks import SegmentationNetwork, check_options
-from .checkpoint import load_weights
+from .checkpoint import load_weights, save_weights
 from .encoder_unets import ResNetUNet18, ResNetUNet34, ResNetUNet50, SwinUNetBase
 from .gates import GATES, Gate, register_gate
 
@@ -30,6 +30,8 @@ NETWORKS: dict[str, type[SegmentationNetwork]] = {
     "double_spatial_attention_unet": DoubleSpatialAttentionUNet,
     "full_spatial_attention_unet": FullSpatialAttentionUNet,
 }
+for _name, _class in NETWORKS.items():
+    _class.registered_name = _name
 
 
 def build_network(
@@ -89,4 +91,5 @@ __all__ = [
     "build_network",
     "load_weights",
     "register_gate",
+    "save_weights",
 ]

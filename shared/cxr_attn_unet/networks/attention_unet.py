@@ -82,6 +82,7 @@ class AttentionUNet(GatedUNet):
         gate_class = GATES[gate]
         check_options(f"gate {gate!r}", list(inspect.signature(gate_class).parameters)[1:], gate_options)
         super().__init__(in_channels, out_channels, width, lambda channels: gate_class(channels, **gate_options))
+        self.options = gate_options
 
 
 class ThreeHeadAttentionUNet(AttentionUNet):

@@ -1,10 +1,13 @@
 """Building blocks that every network shares: input checks and padding, double convolution, decoder level."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from .checkpoint import check_fit
 
 
 class SegmentationNetwork(nn.Module):
@@ -21,6 +24,7 @@ class SegmentationNetwork(nn.Module):
     Attributes:
         square_only: whether the architecture holds only for images with height equal to width; False unless a
             subclass sets it.
+        options: what else the architecture was given, such as ``scale``.
 
     Raises:
         ValueError: ``in_channels`` or ``out_channels`` below 1, or ``width`` below 2.
@@ -40,6 +44,31 @@ class SegmentationNetwork(nn.Module):
         self.width = width
         self.multiple = multiple
         self.square_only = False
+        self.options: dict[str, Any] = {}
+
+    def settings(self) -> dict[str, Any]:
+        """Name, width and the options that are on; kept with every state dict, for shapes do not tell them."""
+        name = getattr(type(self), "registered_name", type(self).__name__)
+        on = {key: True for key, value in self.options.items() if value is True}
+        return {"name": name, "width": self.width, **on}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As in :class:`torch.nn.Module`, with :meth:`settings` in its metadata."""
+        found = super().state_dict(*args, **kwargs)
+        if hasattr(found, "_metadata"):
+            found._metadata.setdefault(kwargs.get("prefix", "").rstrip("."), {})["network"] = self.settings()
+        return found
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As in :class:`torch.nn.Module`, but weights of another network are refused without ``strict`` too.
+
+        MONAI Label loads without it, and would go on with a network of random weights.
+
+        Raises:
+            RuntimeError: the weights are not this network's; the message names both.
+        """
+        check_fit(self, state_dict)
+        return super().load_state_dict(state_dict, strict, assign)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Segment a batch of radiographs.

@@ -1,17 +1,29 @@
-"""Reading weight files, with errors that say what is wrong with the file and what to do about it."""
+"""Weight files: which network they are of, and errors that say what is wrong with one and what to do about it.
 
+Weights can fit a network by shape and yet be another's: the Spatial and the Full Spatial Attention U-Net, or one
+network with and without ``scale``. So what :func:`save_weights` writes has a record beside it, ``model.json`` beside
+``model.pt``, with the file's SHA-256 and the network's name, width and options; the weights that a bundle is shipped
+with have theirs in ``configs/metadata.json``, under ``weights``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+
+from ..files import write_json, written
 
 WRAPPERS = ("model", "network", "state_dict")
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+def read_state_dict(path: str | Path) -> Mapping[str, torch.Tensor]:
     """Read a state dict from ``path``, bare or under the key ``model``, ``network`` or ``state_dict``.
 
     Only tensors and plain containers are unpickled, so a file from elsewhere cannot run code.
@@ -35,7 +47,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
             if isinstance(content.get(wrapper), Mapping):
                 content = content[wrapper]
                 break
-    weights = dict(content) if isinstance(content, Mapping) else {}
+    weights = content if isinstance(content, Mapping) else {}
     if not weights or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
         raise ValueError(
             f"{path} holds no state dict: expected tensors by name, bare or under one of {', '.join(WRAPPERS)}"
@@ -58,6 +70,80 @@ def describe_mismatch(expected: Mapping[str, torch.Tensor], given: Mapping[str, 
     )
 
 
+def check_fit(network: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Make sure that weights are a network's own, by name and shape and by the settings that they carry.
+
+    Args:
+        network: a :class:`~.blocks.SegmentationNetwork`.
+        weights: a state dict.
+
+    Raises:
+        RuntimeError: they are another network's; the message names both.
+    """
+    own = network.settings()  # type: ignore[operator]
+    given = getattr(weights, "_metadata", {}).get("", {}).get("network", own)
+    if given != own:
+        raise RuntimeError(f"the weights are of {_named(given)}, the network is {_named(own)}")
+    mismatch = describe_mismatch(network.state_dict(), weights)
+    if mismatch:
+        raise RuntimeError(f"the weights do not fit the network {_named(own)} ({mismatch})")
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def record_of(path: str | Path) -> tuple[Path, dict[str, Any]] | None:
+    """What is on record of a weight file: the record's own file, and ``sha256`` and ``network``; None if nothing is.
+
+    Args:
+        path: the weights. Their record is the JSON file of the same name beside them, or for ``models/model.pt`` of a
+            bundle its ``configs/metadata.json``.
+
+    Raises:
+        ValueError: the record cannot be read.
+    """
+    path = Path(path).absolute()
+    beside, metadata = path.with_suffix(".json"), path.parent.parent / "configs" / "metadata.json"
+    for source in (beside, metadata):
+        if not source.is_file():
+            continue
+        try:
+            content = json.loads(source.read_text(encoding="utf-8"))
+            record = content.get("weights") if source == metadata else content
+            if not record or not {"sha256", "network"} & set(record):
+                continue  # another kind of file
+            if source == metadata and path != metadata.parents[1] / record["file"]:
+                continue
+            return source, {"sha256": record["sha256"], "before": record.get("before"), "network": record["network"]}
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"{source}: no record of weights ({error!r}). Correct or remove it.") from error
+    return None
+
+
+def save_weights(network: nn.Module, path: str | Path) -> None:
+    """Write the state dict of a network, and the record of it beside it; at no time do the two disagree.
+
+    Args:
+        network: the network.
+        path: such as ``models/model.pt``, whose record is ``models/model.json``.
+    """
+    target = Path(path)
+    with written(target) as temporary:
+        torch.save(network.state_dict(), temporary)
+        record = {
+            "sha256": sha256(temporary),
+            "before": sha256(target) if target.is_file() else None,  # what lies there until the last moment
+            "network": network.settings() if hasattr(network, "settings") else {"name": type(network).__name__},
+        }
+        write_json(target.with_suffix(".json"), record)
+
+
 def load_weights(network: Network, path: str | Path) -> Network:
     """Copy the weights in a file into ``network``; every weight must match by name and shape.
 
@@ -71,14 +157,38 @@ def load_weights(network: Network, path: str | Path) -> Network:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a damaged file, one without a state dict, or weights of another network or width.
+        ValueError: a damaged file, one without a state dict, weights of another network or width, or a file that is
+            not the one on record (see :func:`record_of`).
     """
+    path = Path(path)
+    record = record_of(path) if path.is_file() else None
+    settings, given = getattr(network, "settings", dict)(), None
+    if record:
+        source, entry = record
+        digest = sha256(path)
+        if digest not in (entry["sha256"], entry["before"]):
+            raise ValueError(
+                f"{path} is not the file on record in {source}: its SHA-256 is {digest[:12]}..., on record is "
+                f"{entry['sha256'][:12]}.... It was damaged or exchanged: get it again, or if it is your own, "
+                f"give it another name and name it with --checkpoint."
+            )
+        if digest == entry["sha256"]:
+            given = entry["network"]
     weights = read_state_dict(path)
+    if given is None:
+        given = getattr(weights, "_metadata", {}).get("", {}).get("network")
     mismatch = describe_mismatch(network.state_dict(), weights)
-    if mismatch:
+    if mismatch or (given and settings and given != settings):
+        whose = f"they are of {_named(given)}, " if given else ""
+        makes = _named(settings) if settings else type(network).__name__
         raise ValueError(
-            f"the weights in {path} do not fit {type(network).__name__} ({mismatch}); set network_name and width at "
-            "the head of the config to those that the weights were trained with"
+            f"the weights in {path} do not fit: {whose}the config makes {makes}{f' ({mismatch})' if mismatch else ''}; "
+            "set network_name, width and scale at the head of the config to those that the weights were trained with"
         )
     network.load_state_dict(weights)
     return network
+
+
+def _named(settings: Mapping[str, Any]) -> str:
+    name, *rest = (f"{key} {value}" if key != "name" else str(value) for key, value in settings.items())
+    return ", ".join([name, *rest])

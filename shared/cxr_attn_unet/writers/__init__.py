@@ -1,7 +1,18 @@
 """Results as files: masks, label maps, DICOM segmentations and pictures of one radiograph, tables of many."""
 
 from .collections import write_coco, write_parquet
-from .one import COLLECTIONS, FORMATS, LABELS, check_packages, file_names, is_dicom_file, save
+from .one import (
+    COLLECTIONS,
+    FORMATS,
+    LABELS,
+    check_packages,
+    file_names,
+    geometry,
+    is_dicom_file,
+    label_map,
+    save,
+    save_nifti,
+)
 from .rle import decode, encode
 
 __all__ = [
@@ -12,8 +23,11 @@ __all__ = [
     "decode",
     "encode",
     "file_names",
+    "geometry",
     "is_dicom_file",
+    "label_map",
     "save",
+    "save_nifti",
     "write_coco",
     "write_parquet",
 ]

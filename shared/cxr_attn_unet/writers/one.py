@@ -24,7 +24,18 @@ from .dicom_seg import write_dicom_seg
 if TYPE_CHECKING:
     from ..segmenter import Segmentation
 
-__all__ = ["COLLECTIONS", "FORMATS", "LABELS", "check_packages", "file_names", "is_dicom_file", "save"]
+__all__ = [
+    "COLLECTIONS",
+    "FORMATS",
+    "LABELS",
+    "check_packages",
+    "file_names",
+    "geometry",
+    "is_dicom_file",
+    "label_map",
+    "save",
+    "save_nifti",
+]
 
 # of label maps; where structures overlap, the one further down in this list is what is seen
 LABELS = {"lungs": 1, "heart": 2, "ribs": 3, "clavicles": 4}
@@ -110,14 +121,14 @@ def save(
                     temporary.write_bytes(one_bit_png(mask))
         elif form == "nifti":
             for path, mask in zip(paths, masks.values(), strict=True):
-                _save_nifti(mask.astype(np.uint8), radiograph, path)
+                save_nifti(mask.astype(np.uint8), radiograph, path)
         elif form == "labelmap":
             picture = Image.fromarray(label_map(masks))
             # a palette shows the labels in colour; the values stay what they are
             picture.putpalette([0, 0, 0, *(channel for name in LABELS for channel in colour_of(name))])
             _save_picture(picture, paths[0], optimize=True)
         elif form == "labelmap-nifti":
-            _save_nifti(label_map(masks), radiograph, paths[0])
+            save_nifti(label_map(masks), radiograph, paths[0])
         elif form == "dicom-seg":
             if not is_dicom_file(radiograph.path):
                 raise RadiographError(f"{radiograph.path}: not DICOM, which dicom-seg needs. Choose another format.")
@@ -162,13 +173,18 @@ def _save_picture(picture: Image.Image, path: Path, **options: object) -> None:
         picture.save(temporary, format="JPEG" if path.suffix == ".jpg" else "PNG", **options)
 
 
-def _save_nifti(values: np.ndarray, radiograph: Radiograph, path: Path) -> None:
-    affine = radiograph.affine
-    if affine is None:
-        # what ITK gives a picture or a DICOM radiograph without a position: columns run to the left, rows to the back
-        row, column = radiograph.spacing or (1.0, 1.0)
-        affine = np.diag((-column, -row, 1.0, 1.0))
-    image = nib.Nifti1Image(np.ascontiguousarray(values.T[..., None]), affine)
+def geometry(radiograph: Radiograph) -> np.ndarray:
+    """Affine ``(4, 4)`` in RAS from (column, row, 0) to mm: the file's own, or what ITK gives files that have none."""
+    if radiograph.affine is not None:
+        return radiograph.affine
+    # a picture, or a DICOM radiograph without a position: columns run to the left, rows to the back
+    row, column = radiograph.spacing or (1.0, 1.0)
+    return np.diag((-column, -row, 1.0, 1.0))
+
+
+def save_nifti(values: np.ndarray, radiograph: Radiograph, path: Path) -> None:
+    """Write values ``(rows, columns)`` as a single slice over the radiograph, with its spacing and orientation."""
+    image = nib.Nifti1Image(np.ascontiguousarray(values.T[..., None]), geometry(radiograph))
     image.header.set_xyzt_units("mm")
     with written(path) as temporary:
         nib.save(image, temporary)
