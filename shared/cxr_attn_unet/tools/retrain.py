@@ -10,12 +10,12 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import create_workflow
+from monai.bundle import ConfigWorkflow, create_workflow
 
 from ..bundle import cause_of
 from ..datasets import DatasetError
@@ -45,7 +45,13 @@ def stages(bundle_root: Path) -> list[dict[str, Any]]:
     return listed
 
 
-def train_stage(bundle_root: Path, overrides: dict[str, Any], folder: Path, start: Path | None) -> Path:
+def train_stage(
+    bundle_root: Path,
+    overrides: dict[str, Any],
+    folder: Path,
+    start: Path | None,
+    prepare: Callable[[ConfigWorkflow], None] | None = None,
+) -> Path:
     """Run one stage, or the rest of it, unless it is finished.
 
     Args:
@@ -53,6 +59,7 @@ def train_stage(bundle_root: Path, overrides: dict[str, Any], folder: Path, star
         overrides: values for the head of ``train.json``.
         folder: for its logs, pictures and weights.
         start: weights to start from.
+        prepare: called with the workflow before it runs.
 
     Returns:
         the best weights of the stage.
@@ -71,6 +78,8 @@ def train_stage(bundle_root: Path, overrides: dict[str, Any], folder: Path, star
             resume=done > 0,
             **overrides,
         )
+        if prepare is not None:
+            prepare(workflow)
         workflow.run()
         workflow.finalize()
     return folder / BEST

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..benchmark.report import blocks
 from ..files import written
 
 BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
@@ -99,6 +100,22 @@ def quality_text(result: dict[str, Any]) -> str:
     )
 
 
+def measures_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/clavicle_measures.py`` found, as a table."""
+    lines = [f"| {name} | {value:.3f} |" for name, value in result["mean"].items()]
+    return "\n".join(
+        [
+            "| measure | mean |",
+            "|---|---|",
+            *lines,
+            "",
+            f"{result['radiographs']} radiographs ({result['data']}). Measured with "
+            "`python benchmarks/clavicle_measures.py --dataset_dir JSRT`.",
+            "",
+        ]
+    )
+
+
 def updated(root: Path) -> dict[Path, str]:
     """The texts that carry results, as they should be, by file."""
     bundles = sorted(path for path in (root / "bundles").iterdir() if path.is_dir())
@@ -111,8 +128,12 @@ def updated(root: Path) -> dict[Path, str]:
     wanted[path] = path.read_text(encoding="utf-8")
     for name, write in (("cardiothoracic_ratio", ratio_text), ("quality_control", quality_text)):
         content = write(json.loads((root / "docs" / f"{name}.json").read_text(encoding="utf-8")))
-        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        wanted[path] = block.sub(lambda found, c=content: found.group(1) + c + found.group(2), wanted[path])
+        wanted[path] = _filled(wanted[path], name, content)
+    path = root / "docs" / "results.md"
+    wanted[path] = path.read_text(encoding="utf-8")
+    measures = json.loads((root / "docs" / "clavicle_measures.json").read_text(encoding="utf-8"))
+    for name, content in {**blocks(root / "results"), "measures": measures_text(measures)}.items():
+        wanted[path] = _filled(wanted[path], name, content)
     for bundle in bundles:
         path = bundle / "configs" / "metadata.json"
         metadata = json.loads(path.read_text(encoding="utf-8"))
@@ -127,6 +148,11 @@ def updated(root: Path) -> dict[Path, str]:
         assert json.loads(text) == {**metadata, "eval_metrics": metrics}
         wanted[path] = text
     return wanted
+
+
+def _filled(text: str, name: str, content: str) -> str:
+    block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    return block.sub(lambda found: found.group(1) + content + found.group(2), text)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,266 @@
+"""The benchmark's result files as tables, tests and a plot for docs/results.md.
+
+The tables are put into the text by ``python -m cxr_attn_unet.tools.tables``; this draws the plot:
+``python -m cxr_attn_unet.benchmark.report --results results --output docs/results.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr, wilcoxon
+
+from ..files import written
+from ..networks import NETWORKS
+from ..segmenter import STRUCTURES
+from .cells import PUBLISHED
+
+__all__ = ["blocks", "draw", "read_results"]
+
+ORDER = ("lungs", "ribs", "heart", "clavicles")
+PLAIN = "unet"
+
+
+def read_results(folder: Path, scale: str) -> list[dict[str, Any]]:
+    """The results of a scale, with each structure's networks in their published order, then by seed.
+
+    Args:
+        folder: such as ``results``.
+        scale: name of a subfolder of it.
+    """
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / scale).glob("*.json"))]
+    order = {key: number for number, key in enumerate(product(ORDER, NETWORKS))}
+    return sorted(found, key=lambda r: (order[r["structure"], r["network"]], r["variant"], r["seed"]))
+
+
+def blocks(folder: Path) -> dict[str, str]:
+    """What ``docs/results.md`` says of the results, by the name of the block.
+
+    Args:
+        folder: such as ``results``.
+    """
+    small = read_results(folder, "small")
+    plain = [result for result in small if not result["variant"]]
+    return {
+        "cells": cells_table(plain),
+        "costs": costs_table(plain),
+        "tests": tests_table(plain),
+        "ranking": ranking_text(plain),
+        "variants": variants_table(small),
+        "measured": measured_text(plain),
+    }
+
+
+def _group(results: Iterable[dict[str, Any]], *keys: str) -> dict[tuple, list[dict[str, Any]]]:
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault(tuple(result[key] for key in keys), []).append(result)
+    return groups
+
+
+def patients(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Dice of every validation image, the mean over seeds."""
+    return {name: float(np.mean([run["images"][name] for run in runs])) for name in runs[0]["images"]}
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over patients."""
+    array = np.asarray(values)
+    means = np.random.default_rng(seed).choice(array, (2000, len(array))).mean(1)
+    return tuple(np.quantile(means, (0.025, 0.975)))  # type: ignore[return-value]
+
+
+def cells_table(results: Sequence[dict[str, Any]]) -> str:
+    """Mean Dice, its interval and the published value of every cell."""
+    groups = _group(results, "structure", "network")
+    lines = ["| network | " + " | ".join(ORDER) + " |", "|---|" + "---|" * len(ORDER)]
+    for network in NETWORKS:
+        row = [f"`{network}`"]
+        for structure in ORDER:
+            runs = groups.get((structure, network))
+            published = f"{PUBLISHED[network][structure]:.3f}"
+            if not runs:
+                row.append(f"not run yet / {published}")
+                continue
+            dice = patients(runs)
+            low, high = interval(list(dice.values()))
+            seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
+            marks = "".join(f" ({run['mark']})" for run in runs[:1] if run["mark"])
+            row.append(f"{np.mean(list(dice.values())):.3f} ({low:.3f} to {high:.3f}{seeds}){marks} / {published}")
+        lines.append(f"| {' | '.join(row)} |")
+    done = len(groups)
+    passed = sum(
+        np.mean(list(patients(runs).values())) > PUBLISHED[network][structure]
+        for (structure, network), runs in groups.items()
+    )
+    total = len(NETWORKS) * len(ORDER)
+    return (
+        "\n".join([*lines, "", f"{done} of {total} cells were run; {passed} of them pass the published value."]) + "\n"
+    )
+
+
+def costs_table(results: Sequence[dict[str, Any]]) -> str:
+    """Parameters, times and memory of every network, for the structure shown the most pixels of those that were run."""
+    structures = [name for name in STRUCTURES if any(result["structure"] == name for result in results)]
+    if not structures:
+        return "Not run yet.\n"
+    sizes = {r["structure"]: r["configuration"]["head"]["image_size"] for r in results}
+    complete = {
+        name: sum(1 for key in _group(results, "structure", "network") if key[0] == name) for name in structures
+    }
+    chosen = max(structures, key=lambda name: (complete[name], sizes[name]))
+    lines = [
+        f"Measured on the {chosen}, {sizes[chosen]} x {sizes[chosen]}.",
+        "",
+        "| network | parameters | training, s/image | inference, s/image | memory, GB |",
+        "|---|---|---|---|---|",
+    ]
+    for (structure, network), runs in _group(results, "structure", "network").items():
+        if structure == chosen:
+            run = runs[0]
+            lines.append(
+                f"| `{network}` | {run['parameters']:,} | {run['training_seconds_per_image']:.3f} "
+                f"| {run['inference_seconds_per_image']:.3f} | {run['memory_bytes'] / 1e9:.1f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def tests_table(results: Sequence[dict[str, Any]]) -> str:
+    """Wilcoxon's signed-rank test over patients of each network against the plain U-Net, Holm's correction over all."""
+    groups = _group(results, "structure", "network")
+    found = []
+    for structure, network in product(ORDER, NETWORKS):
+        runs, base = groups.get((structure, network)), groups.get((structure, PLAIN))
+        if network == PLAIN or not runs or not base:
+            continue
+        one, two = patients(runs), patients(base)
+        names = sorted(set(one) & set(two))
+        differences = np.array([one[name] - two[name] for name in names])
+        low, high = interval(differences)
+        p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
+        found.append([structure, network, differences.mean(), low, high, int((differences > 0).sum()), len(names), p])
+    if not found:
+        return "Not run yet.\n"
+    corrected, worst = {}, 0.0
+    for rank, index in enumerate(sorted(range(len(found)), key=lambda i: found[i][-1])):
+        worst = max(worst, min(1.0, found[index][-1] * (len(found) - rank)))
+        corrected[index] = worst
+    lines = [
+        "| structure | network | Dice minus that of U-Net (95 % interval) | better in | p | p, corrected |",
+        "|---|---|---|---|---|---|",
+    ]
+    for index, (structure, network, mean, low, high, better, number, p) in enumerate(found):
+        lines.append(
+            f"| {structure} | `{network}` | {mean:+.4f} ({low:+.4f} to {high:+.4f}) | {better} of {number} "
+            f"| {p:.3g} | {corrected[index]:.3g} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def ranking_text(results: Sequence[dict[str, Any]]) -> str:
+    """Rank correlation of the networks' Dice with the published one, by structure."""
+    groups = _group(results, "structure", "network")
+    lines = ["| structure | networks | rank correlation with the published Dice | best here | best as published |"]
+    lines.append("|---|---|---|---|---|")
+    for structure in ORDER:
+        here = {n: np.mean(list(patients(r).values())) for (s, n), r in groups.items() if s == structure}
+        if len(here) < 3:
+            continue
+        there = {name: PUBLISHED[name][structure] for name in here}
+        correlation = spearmanr(list(here.values()), list(there.values())).statistic
+        lines.append(
+            f"| {structure} | {len(here)} | {correlation:+.2f} | `{max(here, key=here.__getitem__)}` "
+            f"| `{max(there, key=there.__getitem__)}` |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def variants_table(results: Sequence[dict[str, Any]]) -> str:
+    """Runs with one thing changed, beside the same without the change."""
+    groups = _group(results, "structure", "network", "variant")
+    lines = ["| structure | network | change | Dice (95 % interval) | without the change |", "|---|---|---|---|---|"]
+    for (structure, network, variant), runs in groups.items():
+        if not variant:
+            continue
+        values = list(patients(runs).values())
+        low, high = interval(values)
+        base = groups.get((structure, network, ""))
+        without = f"{np.mean(list(patients(base).values())):.3f}" if base else "not run"
+        lines.append(
+            f"| {structure} | `{network}` | {variant.replace('_', ' ')} | {np.mean(values):.3f} "
+            f"({low:.3f} to {high:.3f}) | {without} |"
+        )
+    return "\n".join(lines) + "\n" if len(lines) > 2 else "None run yet.\n"
+
+
+def measured_text(results: Sequence[dict[str, Any]]) -> str:
+    """Where and on what."""
+    if not results:
+        return "Not run yet.\n"
+    hardware = sorted({f"{r['hardware']}, PyTorch {r['versions']['torch']}" for r in results})
+    shown = {r["structure"]: (r["data"]["name"], r["configuration"]["head"], len(r["images"])) for r in results}
+    sizes = "; ".join(
+        f"{structure}: {name}, {head['image_size']} pixels, {head['epochs']} epochs, {number} held out"
+        for structure, (name, head, number) in shown.items()
+    )
+    hours = sum(result["training_seconds"] for result in results) / 3600
+    return f"{sizes}. Measured on: {'; '.join(hardware)}; {hours:.1f} hours of training in all, timed on one core.\n"
+
+
+def draw(folder: Path, target: Path, scale: str = "small") -> None:
+    """Dice against the time to train on an image, a panel a structure.
+
+    Args:
+        folder: of the results.
+        target: the picture.
+        scale: which results.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    groups = _group([r for r in read_results(folder, scale) if not r["variant"]], "structure", "network")
+    figure, panels = pyplot.subplots(2, 2, figsize=(10, 8), constrained_layout=True)
+    for panel, structure in zip(panels.flat, ORDER, strict=True):
+        for number, network in enumerate(NETWORKS):
+            runs = groups.get((structure, network))
+            if runs:
+                values = list(patients(runs).values())
+                low, high = interval(values)
+                x, y = runs[0]["training_seconds_per_image"], float(np.mean(values))
+                panel.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=f"C{number}", label=network, capsize=3)
+        panel.set(title=structure, xscale="log", xlabel="training, s/image (one core)", ylabel="Dice")
+        panel.grid(alpha=0.3)
+    handles = {name: dot for panel in panels.flat for dot, name in zip(*panel.get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    with written(target) as path:
+        figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m cxr_attn_unet.benchmark.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
+    parser.add_argument("--scale", default="small")
+    parser.add_argument("--output", type=Path, default=Path("docs/results.png"), help="the plot")
+    options = parser.parse_args(arguments)
+    draw(options.results, options.output, options.scale)
+    print(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
