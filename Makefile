@@ -7,18 +7,24 @@ CXR_DATA ?=
 RADIOGRAPHS ?= examples/open_radiographs
 OUT ?= segmented
 ARGS ?=
+REPO ?=
+STUDIES ?=
+PORT ?= 8000
+BASE_URL ?= .
+SCALE ?= small
 
 PY := .venv/bin/python
 STRUCTURES := lungs heart clavicles ribs
+LABEL_EXTENSIONS := ["*.png","*.jpg","*.jpeg","*.tif","*.tiff","*.bmp","*.dcm","*.nii","*.nii.gz","*.mha","*.nrrd"]
 ROOT := bundles/$(BUNDLE)_attn_unet
 RUN := $(PY) -W ignore -m monai.bundle run
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint train retrain segment evaluate clean
+.PHONY: help setup demo test test-slow test-package lint train retrain segment evaluate package push-hub label test-label table clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo
 	@echo "  Variables: BUNDLE=heart CXR_DATA=<data folder> ARGS=<more for monai.bundle> PYTHON=python3 TORCH=torch==2.13.0"
 
@@ -65,5 +71,47 @@ evaluate: setup ## Dice, HD95 and surface distance of the BUNDLE's weights on it
 	$(RUN) --config_file "['$(ROOT)/configs/train.json','$(ROOT)/configs/evaluate.json']" --bundle_root $(ROOT) \
 	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
 
+package: setup ## zips of all bundles in dist, checked by the zoo's rules, and their index in dist/zoo (BASE_URL=...)
+	@rm -rf dist
+	@$(PY) -W ignore -m cxr_attn_unet.zoo package bundles/* --output dist
+	@$(PY) -W ignore -m cxr_attn_unet.zoo check dist/*.zip
+	@$(PY) -W ignore -m cxr_attn_unet.zoo index dist/*.zip --output dist/zoo --base-url "$(BASE_URL)"
+
+# a stranger's environment: MONAI, what the metadata require, and what verify_metadata and onnx_export ask for
+.venv-package/.ready: bundles/heart_attn_unet/configs/metadata.json
+	rm -rf .venv-package
+	$(PYTHON) -m venv .venv-package
+	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check \
+	  $$($(PYTHON) tests/zoo/requirements.py $<) jsonschema onnx onnxscript
+	@touch $@
+
+test-package: package .venv-package/.ready ## the zips of package in a fresh environment without this package
+	.venv-package/bin/python tests/zoo/stranger.py dist examples/rendered examples/open_radiographs
+
+push-hub: package ## BUNDLE=heart to the Hugging Face hub: REPO=owner/name, ARGS=--dry-run; the token is in HF_TOKEN
+	@$(PY) -m cxr_attn_unet.zoo push dist/$(BUNDLE)_attn_unet_v*.zip --repo "$(REPO)" $(ARGS)
+
+.venv-label/.ready: label/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-label
+	.venv-label/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	.venv-label/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
+	  --requirement label/requirements.txt --editable .
+	@touch $@
+
+label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bundles: STUDIES=<folder of radiographs>
+	@test -d "$(STUDIES)" || { echo "no folder '$(STUDIES)': make label STUDIES=<folder of radiographs>" >&2; exit 2; }
+	PATH="$(CURDIR)/.venv-label/bin:$$PATH" PYTHONPATH="$(CURDIR)/label/site" \
+	  MONAI_LABEL_DATASTORE_FILE_EXT='$(LABEL_EXTENSIONS)' \
+	  monailabel start_server --app label --studies "$(STUDIES)" --host 127.0.0.1 --port $(PORT) $(ARGS)
+
+test-label: .venv-label/.ready ## that server, driven over REST through every model, strategy and a training
+	PYTHONPATH="$(CURDIR)/label/site" .venv-label/bin/python -W ignore tests/label/drive.py build/label
+
+table: setup ## nine networks on four structures at SCALE=small with CXR_DATA=<folder>; goes on after a stop
+	$(PY) -W ignore -m cxr_attn_unet.benchmark --scale $(SCALE) --dataset_dir "$(CXR_DATA)" $(ARGS)
+	$(PY) -m cxr_attn_unet.benchmark.report
+	$(PY) -m cxr_attn_unet.tools.tables
+
 clean: ## remove .venv, demo and eval folders (what retrain has in runs stays)
-	rm -rf .venv demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-package .venv-label demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache
