@@ -127,7 +127,7 @@ def test_link_that_sorts(opened):
 
 def test_pictures_are_shown(opened):
     tab = opened()
-    # not wait_for_function, which evaluates a string in the page when the first look comes too early: the page forbids it
+    # wait_for_function would evaluate a string in the page if its first look came too early, which the page forbids
     sizes = tab.evaluate(
         """Promise.all([...document.images].map(async image => {
             await image.decode();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -189,6 +190,7 @@ def network(bundle: Bundle) -> Iterator[str]:
     """The network takes and gives what the metadata say, scripts, and models/model.ts loads."""
     configs = bundle.folder / "configs"
     root = {"bundle_root": str(bundle.folder)}
+    logging.getLogger("monai.bundle.scripts").setLevel(logging.WARNING)  # MONAI lists its arguments otherwise
     try:
         verify_net_in_out(
             net_id="network_def",
