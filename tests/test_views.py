@@ -17,7 +17,7 @@ def disc():
     return (((y - 30) ** 2 + (x - 50) ** 2) < 15**2).float()[None, None]
 
 
-@pytest.mark.parametrize("view", [*VIEWS, (90.0, 1.0)])
+@pytest.mark.parametrize("view", [*VIEWS, (90.0, 1.0), (0.0, 1.0, True), (20.0, 0.9, True)])
 def test_each_view_lies_over_the_picture(disc, view):
     answer = ViewsInferer([view]).probabilities(disc, halves)[0, 0, 1] > 0.5
     both = (answer & (disc[0, 0] > 0.5)).sum()
@@ -35,6 +35,16 @@ def test_direction_of_turning(disc):
     assert columns < 16 and 28 < rows < 36
 
 
+def test_mirrored_view(disc):
+    seen = []
+    ViewsInferer([(0, 1, True)])(disc, lambda inputs: seen.append(inputs) or halves(inputs))
+    assert torch.equal(seen[0], disc.flip(-1))
+
+
+def test_the_picture_alone_gives_the_networks_own_logits(disc):
+    assert torch.equal(ViewsInferer([[0, 1]])(disc, halves), halves(disc))
+
+
 def test_mean_of_views_and_edges(disc):
     """What a view does not reach is left to the others: the mean of equal answers is that answer, up to the corners."""
     steady = torch.tensor([0.3, 0.7]).log().reshape(1, 2, 1, 1).expand(1, 2, 96, 80)
@@ -45,3 +55,5 @@ def test_mean_of_views_and_edges(disc):
 def test_no_views():
     with pytest.raises(ValueError, match="views is empty"):
         ViewsInferer([])
+    with pytest.raises(ValueError, match=r"view \(0, 0\) must be \(degrees, zoom\)"):
+        ViewsInferer([(0, 0)])

@@ -260,7 +260,11 @@ class Segmenter:
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=model.amp):
             if not self.tta:
                 return model.inferer(inputs, model.network).float(), None
-            views = ViewsInferer().probabilities(inputs, model.network)
+            # the bundle's own views, such as mirrored ones, are among them
+            own = getattr(model.inferer, "views", ())
+            views = ViewsInferer(tuple(dict.fromkeys((*ViewsInferer().views, *own)))).probabilities(
+                inputs, model.network
+            )
             return views.mean(0).clamp_min(1e-7).log(), views
 
     def _finish(

@@ -12,28 +12,38 @@ from monai.inferers import SimpleInferer
 
 __all__ = ["VIEWS", "ViewsInferer"]
 
+View = tuple[float, float] | tuple[float, float, bool]
+
 # (degrees counter-clockwise, zoom): what differs from one exposure to the next, and no mirroring, which moves the heart
+PLAIN = (0.0, 1.0, False)
 VIEWS = ((0.0, 1.0), (-5.0, 1.0), (5.0, 1.0), (0.0, 0.92), (0.0, 1.06))
 
 
 class ViewsInferer(SimpleInferer):
-    """Logits of the mean probability over turned and scaled views of the picture.
+    """Logits of the mean probability over turned, scaled and mirrored views of the picture.
 
     Each view is turned, seen by the network, its probabilities turned back. A part that a view does not show is left
-    to the others.
+    to the others. Mirrored views are for structures that have no side of their own, and networks that were trained on
+    both (``flip``).
 
     Args:
-        views: (degrees counter-clockwise, zoom) of each view; the picture itself is one of them only if (0, 1) is.
+        views: (degrees counter-clockwise, zoom) or (degrees, zoom, mirrored) of each view; the picture itself is one
+            of them only if (0, 1) is.
 
     Raises:
-        ValueError: no views.
+        ValueError: no views, or one that is not two or three numbers with a zoom above 0.
     """
 
-    def __init__(self, views: Sequence[tuple[float, float]] = VIEWS) -> None:
+    def __init__(self, views: Sequence[View] = VIEWS) -> None:
         super().__init__()
         if not views:
             raise ValueError("views is empty; give at least (0, 1), the picture as it is.")
-        self.views = tuple(views)
+        for view in views:
+            if len(view) not in (2, 3) or view[1] <= 0:
+                raise ValueError(
+                    f"view {view} must be (degrees, zoom) or (degrees, zoom, mirrored), with a zoom above 0"
+                )
+        self.views = tuple((float(degrees), float(zoom), bool(sum(rest))) for degrees, zoom, *rest in views)
 
     def probabilities(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Class probabilities of each view, over the picture as given.
@@ -46,13 +56,16 @@ class ViewsInferer(SimpleInferer):
             ``(views, batch, classes, rows, columns)`` float32; all zero where a view does not reach.
         """
         answers = []
-        for degrees, zoom in self.views:
-            seen = _turned(inputs, degrees, zoom)
+        for degrees, zoom, mirrored in self.views:
+            seen = _turned(inputs.flip(-1) if mirrored else inputs, degrees, zoom)
             answer = super().__call__(seen, network, *args, **kwargs).float().softmax(1)
-            answers.append(_turned(answer, -degrees, 1 / zoom))
+            answer = _turned(answer, -degrees, 1 / zoom)
+            answers.append(answer.flip(-1) if mirrored else answer)
         return torch.stack(answers)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self.views == (PLAIN,):
+            return super().__call__(inputs, network, *args, **kwargs)
         mean = self.probabilities(inputs, network, *args, **kwargs).mean(0)
         return mean.clamp_min(1e-7).log()
 

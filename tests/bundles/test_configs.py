@@ -26,6 +26,7 @@ HEAD = {
     "patch",
     "zoom",
     "flip",
+    "views",
     "fade",
     "components",
 }
@@ -64,7 +65,7 @@ def test_metadata_fits_package_and_configs(bundle):
         values = head(bundle, name)
         assert image["spatial_shape"] == pred["spatial_shape"] == [values["image_size"]] * 2
         assert pred["channel_def"]["1"] == values["structure"]
-    for key in ("structure", "network_name", "width", "scale", "image_size", "components"):
+    for key in ("structure", "network_name", "width", "scale", "image_size", "components", "views"):
         assert head(bundle, "train")[key] == head(bundle, "inference")[key], key
 
 
