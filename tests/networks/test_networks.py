@@ -89,7 +89,8 @@ def test_images_of_a_batch_do_not_mix(name):
     batch = images(3, 1, 40, 40)
     together = network(batch)
     for i in range(3):
-        torch.testing.assert_close(network(batch[i : i + 1]), together[i : i + 1], atol=1e-5, rtol=1e-4)
+        # other sizes of batch, other order of sums: 1.1e-5 on CPUs without AVX-512
+        torch.testing.assert_close(network(batch[i : i + 1]), together[i : i + 1], atol=5e-5, rtol=1e-4)
 
 
 @every_network
