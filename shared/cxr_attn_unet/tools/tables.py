@@ -37,9 +37,11 @@ def row(result: dict[str, Any]) -> str:
     """One line of the table."""
     run, summary = result["run"], result["summary"]
     dice = summary["val_mean_dice"]
+    size = f"{run['image_size']} x {run['image_size']}"
+    views = len(run.get("views", [0]))
     cells = (
         run["structure"],
-        f"`{run['network']}`, width {run['width']}, {run['image_size']} x {run['image_size']}",
+        f"`{run['network']}`, width {run['width']}, {size}" + (f", mean of {views} views" if views > 1 else ""),
         f"{run['data']}, {run['section']}",
         str(dice["cases"]),
         _mean(dice, 3),
