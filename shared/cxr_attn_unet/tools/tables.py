@@ -118,6 +118,26 @@ def measures_text(result: dict[str, Any]) -> str:
     )
 
 
+def steps_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/training_step.py`` found, as a table."""
+    ways = list(next(iter(result["seconds_an_image"].values())))
+    lines = [
+        f"| {structure} | {' | '.join(f'{times[way]:.2f}' for way in ways)} |"
+        for structure, times in result["seconds_an_image"].items()
+    ]
+    return "\n".join(
+        [
+            f"| bundle | {' | '.join(ways)} |",
+            "|---" * (1 + len(ways)) + "|",
+            *lines,
+            "",
+            f"Seconds an image, forward and backward, at each bundle's own size. Measured on: {result['hardware']};",
+            "with `python benchmarks/training_step.py`.",
+            "",
+        ]
+    )
+
+
 def updated(root: Path) -> dict[Path, str]:
     """The texts that carry results, as they should be, by file."""
     bundles = sorted(path for path in (root / "bundles").iterdir() if path.is_dir())
@@ -131,6 +151,9 @@ def updated(root: Path) -> dict[Path, str]:
     for name, write in (("cardiothoracic_ratio", ratio_text), ("quality_control", quality_text)):
         content = write(json.loads((root / "docs" / f"{name}.json").read_text(encoding="utf-8")))
         wanted[path] = _filled(wanted[path], name, content)
+    path = root / "docs" / "networks.md"
+    steps = json.loads((root / "docs" / "training_step.json").read_text(encoding="utf-8"))
+    wanted[path] = _filled(path.read_text(encoding="utf-8"), "training_step", steps_text(steps))
     path = root / "docs" / "results.md"
     wanted[path] = path.read_text(encoding="utf-8")
     measures = json.loads((root / "docs" / "clavicle_measures.json").read_text(encoding="utf-8"))
