@@ -320,7 +320,7 @@ def submit_and_train(server: Server, root: Path, masks: dict, studies: dict[str,
         assert kept.is_file() and sha256(kept) == before, "the weights from before are not there"
         file, _ = server.infer(f"{structure}_attn_unet", "eight", root / f"after_{structure}")
         same = dice(labels_of(file) > 0, masks["eight.png"][structure])
-        assert same > 0.95, f"after an epoch on its own masks, Dice {same} with those from before"
+        assert same > 0.97, f"after an epoch on its own masks, Dice {same} with those from before"
         trained[weights] = sha256(weights)
         now = passed(f"{structure}: an epoch on them; weights from before kept; Dice with before {same:.4f}", now)
 
