@@ -16,7 +16,7 @@ from conftest import write_folder
 from cxr_attn_unet.benchmark import cells_of, load_scale, run_cell
 from cxr_attn_unet.benchmark.__main__ import main
 from cxr_attn_unet.benchmark.cells import PUBLISHED, Cell, scale_names
-from cxr_attn_unet.benchmark.report import blocks, draw, interval
+from cxr_attn_unet.benchmark.report import blocks, compared, draw, holm, interval
 from cxr_attn_unet.benchmark.run import BUSY, claimed, data_hash, result_path, run_in_process
 from cxr_attn_unet.networks import NETWORKS
 from cxr_attn_unet.segmenter import STRUCTURES
@@ -175,7 +175,8 @@ def test_report(results):
     better = rows["three_head_attention_unet"]
     assert "24 of 24" in better and float(better.split("|")[-2]) < 0.001
     assert "`three_head_attention_unet` | `full_spatial_attention_unet`" in text["ranking"]
-    assert "| heart | `unet` | no average |" in text["variants"]
+    (variant,) = (line for line in text["variants"].splitlines() if "| heart | `unet` | no average |" in line)
+    assert "-0.02" in variant and "0 of 24" in variant and float(variant.split("|")[-2]) < 0.001
     assert "9.0 hours" in text["measured"] and "1,000,000" in text["costs"]
     draw(results, results / "plot.png")
     assert (results / "plot.png").stat().st_size > 10_000
@@ -191,3 +192,21 @@ def test_interval_holds_the_mean():
     values = np.random.default_rng(1).normal(0.9, 0.03, 40)
     low, high = interval(values)
     assert low < values.mean() < high and high - low == pytest.approx(4 * 0.03 / np.sqrt(40), rel=0.3)
+
+
+def test_comparison_is_of_the_same_seeds():
+    def run(seed, shift):
+        return {"seed": seed, "images": {str(number): number / 100 + shift for number in range(10)}}
+
+    base = [run(0, 0.0), run(1, 0.5), run(2, 0.7)]
+    difference = compared([run(0, 0.1)], base)
+    assert difference.mean == pytest.approx(0.1) and (difference.better, difference.patients) == (10, 10)
+    assert difference.p == pytest.approx(2 / 2**10)
+    assert compared([run(0, 0.1), run(1, 0.4)], base).mean == pytest.approx(0)
+    assert compared([run(3, 0.1)], base) is None
+
+
+def test_holm():
+    # Holm, Scandinavian Journal of Statistics 6 (1979): the smallest times 3, the next times 2, never falling
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -132,35 +133,61 @@ def costs_table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Dice of some runs minus that of others on the same patients and seeds."""
+
+    mean: float
+    low: float
+    high: float
+    better: int
+    patients: int
+    p: float
+
+    def cells(self) -> str:
+        """Two cells of a table: the mean with its 95 % interval, and in how many patients it is above 0."""
+        return f"{self.mean:+.4f} ({self.low:+.4f} to {self.high:+.4f}) | {self.better} of {self.patients}"
+
+
+def compared(runs: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> Difference | None:
+    """Wilcoxon's signed-rank test over patients, of the mean over the seeds that both have; None without any."""
+    seeds = {run["seed"] for run in runs} & {run["seed"] for run in base}
+    if not seeds:
+        return None
+    one, two = (patients([run for run in group if run["seed"] in seeds]) for group in (runs, base))
+    differences = np.array([one[name] - two[name] for name in sorted(set(one) & set(two))])
+    p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
+    return Difference(
+        float(differences.mean()), *interval(differences), int((differences > 0).sum()), len(differences), p
+    )
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values corrected for their number (Holm 1979)."""
+    corrected, worst = [1.0] * len(values), 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        worst = max(worst, min(1.0, values[index] * (len(values) - rank)))
+        corrected[index] = worst
+    return corrected
+
+
 def tests_table(results: Sequence[dict[str, Any]]) -> str:
-    """Wilcoxon's signed-rank test over patients of each network against the plain U-Net, Holm's correction over all."""
+    """Each network against the plain U-Net, see :func:`compared`, with Holm's correction over all rows."""
     groups = _group(results, "structure", "network")
     found = []
     for structure, network in product(ORDER, NETWORKS):
         runs, base = groups.get((structure, network)), groups.get((structure, PLAIN))
-        if network == PLAIN or not runs or not base:
-            continue
-        one, two = patients(runs), patients(base)
-        names = sorted(set(one) & set(two))
-        differences = np.array([one[name] - two[name] for name in names])
-        low, high = interval(differences)
-        p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
-        found.append([structure, network, differences.mean(), low, high, int((differences > 0).sum()), len(names), p])
+        if network != PLAIN and runs and base and (difference := compared(runs, base)):
+            found.append((structure, network, difference))
     if not found:
         return "Not run yet.\n"
-    corrected, worst = {}, 0.0
-    for rank, index in enumerate(sorted(range(len(found)), key=lambda i: found[i][-1])):
-        worst = max(worst, min(1.0, found[index][-1] * (len(found) - rank)))
-        corrected[index] = worst
     lines = [
         "| structure | network | Dice minus that of U-Net (95 % interval) | better in | p | p, corrected |",
         "|---|---|---|---|---|---|",
     ]
-    for index, (structure, network, mean, low, high, better, number, p) in enumerate(found):
-        lines.append(
-            f"| {structure} | `{network}` | {mean:+.4f} ({low:+.4f} to {high:+.4f}) | {better} of {number} "
-            f"| {p:.3g} | {corrected[index]:.3g} |"
-        )
+    corrected = holm([difference.p for *_, difference in found])
+    for (structure, network, difference), p in zip(found, corrected, strict=True):
+        lines.append(f"| {structure} | `{network}` | {difference.cells()} | {difference.p:.3g} | {p:.3g} |")
     return "\n".join(lines) + "\n"
 
 
@@ -185,17 +212,20 @@ def ranking_text(results: Sequence[dict[str, Any]]) -> str:
 def variants_table(results: Sequence[dict[str, Any]]) -> str:
     """Runs with one thing changed, beside the same without the change."""
     groups = _group(results, "structure", "network", "variant")
-    lines = ["| structure | network | change | Dice (95 % interval) | without the change |", "|---|---|---|---|---|"]
+    lines = [
+        "| structure | network | change | Dice (95 % interval) | difference (95 % interval) | better in | p |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for (structure, network, variant), runs in groups.items():
         if not variant:
             continue
         values = list(patients(runs).values())
         low, high = interval(values)
-        base = groups.get((structure, network, ""))
-        without = f"{np.mean(list(patients(base).values())):.3f}" if base else "not run"
+        difference = compared(runs, groups.get((structure, network, ""), []))
+        beside = f"{difference.cells()} | {difference.p:.3g}" if difference else "unchanged not run | | "
         lines.append(
             f"| {structure} | `{network}` | {variant.replace('_', ' ')} | {np.mean(values):.3f} "
-            f"({low:.3f} to {high:.3f}) | {without} |"
+            f"({low:.3f} to {high:.3f}) | {beside} |"
         )
     return "\n".join(lines) + "\n" if len(lines) > 2 else "None run yet.\n"
 
