@@ -130,15 +130,29 @@ def test_command_line(data, tmp_path, capfd, monkeypatch):
     own.write_text(json.dumps({"about": "tiny", "overrides": {**TINY, "epochs": 1}, "data": {"heart": "data"}}))
     common = ["--scale", str(own), "--structures", "heart", "--dataset_dir", str(tmp_path)]
     places = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
-    assert main([*common, *places, "--networks", "unet", "--dry-run"]) == 0
-    assert "1 cells, 0.0 hours" in capfd.readouterr().out and not (tmp_path / "results").exists()
+    costs = tmp_path / "small_costs.json"
+    assert main([*common, *places, "--networks", "unet", "resnet_unet_18", "--dry-run", "--costs", str(costs)]) == 0
+    assert "2 cells, 0.0 hours" in capfd.readouterr().out and not (tmp_path / "results").exists()
+    rows = json.loads(costs.read_text())["costs"]
+    assert [row["network"] for row in rows] == ["unet", "resnet_unet_18"]
+    assert all(min(row[key] for key in ("training", "inference", "parameters")) > 0 for row in rows)
+    assert rows[0]["memory_bytes"] > 1e7
+    table = blocks(tmp_path)["costs"]
+    assert "| network | parameters | heart, 32 x 32 | memory" in table
+    assert f"| `unet` | {rows[0]['parameters']:,} |" in table and "Measured on: " in table
     # a width that one network cannot have: the other goes on, the run ends with 1 and a list
     change = ["--variant", "odd", "--set", "in_vain", "1", "--set", "scale", "true"]
     assert main([*common, *places, *change, "--networks", "unet", "spatial_attention_unet"]) == 1
     found = sorted(path.name for path in (tmp_path / "results" / "own").iterdir())
     assert found == ["heart_spatial_attention_unet_odd_seed0.json"]
     assert "1 of 2 cells failed: own/heart_unet_odd_seed0" in capfd.readouterr().err
-    for wrong in (["--set", "width", "8"], ["--variant", "x"], ["--data", "heart=nowhere"], ["--scale", "none"]):
+    for wrong in (
+        ["--costs", "x"],
+        ["--set", "width", "8"],
+        ["--variant", "x"],
+        ["--data", "heart=nowhere"],
+        ["--scale", "none"],
+    ):
         with pytest.raises(SystemExit) as end:
             main([*common, *places, *wrong])
         assert end.value.code == 2
@@ -177,7 +191,7 @@ def test_report(results):
     assert "`three_head_attention_unet` | `full_spatial_attention_unet`" in text["ranking"]
     (variant,) = (line for line in text["variants"].splitlines() if "| heart | `unet` | no average |" in line)
     assert "-0.02" in variant and "0 of 24" in variant and float(variant.split("|")[-2]) < 0.001
-    assert "9.0 hours" in text["measured"] and "1,000,000" in text["costs"]
+    assert "9.0 hours" in text["measured"] and "Not measured" in text["costs"]
     draw(results, results / "plot.png")
     assert (results / "plot.png").stat().st_size > 10_000
 

@@ -19,12 +19,17 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import torch
+
+from ..files import write_json
+from ..handlers.results import hardware
 from ..networks import NETWORKS
 from ..segmenter import STRUCTURES
 from .cells import Cell, cells_of, load_scale, scale_names
-from .measure import measure, measured_hours
+from .measure import measure, measured_hours, processor
 from .run import BUSY, result_path, run_in_process
 
 logger = logging.getLogger(__name__)
@@ -55,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results (default: results)")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark"), help="folder of checkpoints and logs")
     parser.add_argument("--dry-run", action="store_true", help="only measure a few steps of each cell and add up")
+    parser.add_argument("--costs", type=Path, metavar="JSON", help="with --dry-run: a file for what was measured")
     options = parser.parse_args(arguments)
+    if options.costs and not options.dry_run:
+        parser.error("--costs is what --dry-run measures: give both")
     if bool(options.set) != bool(options.variant):
         parser.error("--set and --variant need each other, so that no result passes for what it is not")
     try:
@@ -73,11 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"no data for {structure} at '{folders[structure]}': name it with --dataset_dir or --data")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.dry_run:
-        logging.disable(logging.WARNING)
-        try:
-            return _estimate(cells, folders)
-        finally:
-            logging.disable(logging.NOTSET)
+        return _estimate(cells, folders, options.costs)
 
     failed, busy = [], 0
     for number, cell in enumerate(cells, 1):
@@ -101,21 +105,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _estimate(cells: Sequence[Cell], folders: dict[str, str]) -> int:
+def _estimate(cells: Sequence[Cell], folders: dict[str, str], target: Path | None) -> int:
     total, measured = 0.0, {}
     print(f"{'cell':<52} {'parameters':>11} {'s/image':>8} {'images':>7} {'hours':>6}")
     for cell in cells:
         key = (cell.structure, cell.network)
         if key not in measured:
-            measured[key] = measure(cell, folders[cell.structure])
+            # a process of its own, for its memory
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                measured[key] = process.submit(_measure_quietly, cell, folders[cell.structure]).result()
         stages = measured[key]
         hours = measured_hours(stages)
         images = sum(stage["training_images"] for stage in stages)
         total += hours
-        parameters = int(stages[-1]["parameters"])
-        print(f"{cell.name:<52} {parameters:>11,} {stages[-1]['training']:>8.3f} {images:>7} {hours:>6.2f}", flush=True)
+        print(
+            f"{cell.name:<52} {stages[-1]['parameters']:>11,} {stages[-1]['training']:>8.3f} {images:>7} {hours:>6.2f}",
+            flush=True,
+        )
     print(f"{len(cells)} cells, {total:.1f} hours of one core or GPU")
+    if target:
+        rows = [{"structure": s, "network": n, **stages[-1]} for (s, n), stages in measured.items()]
+        machine = f"{hardware()}, {processor()}, PyTorch {torch.__version__}"
+        write_json(target, {"scale": cells[0].scale.name, "hardware": machine, "costs": rows})
+        print(target)
     return 0
+
+
+def _measure_quietly(cell: Cell, dataset_dir: str) -> list[dict[str, float]]:
+    logging.disable(logging.WARNING)
+    return measure(cell, dataset_dir)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import resource
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,7 +17,16 @@ from monai.bundle import ConfigWorkflow, create_workflow
 
 from .cells import Cell
 
-__all__ = ["Stopwatch", "measure", "measured_hours", "seconds"]
+__all__ = [
+    "Stopwatch",
+    "inference_seconds",
+    "measure",
+    "measured_hours",
+    "memory",
+    "processor",
+    "seconds",
+    "stopwatches",
+]
 
 
 def seconds() -> float:
@@ -56,7 +68,8 @@ def measure(cell: Cell, dataset_dir: str, steps: int = 2) -> list[dict[str, floa
 
     Returns:
         one a stage: ``training`` and ``validation`` (seconds an image, see :func:`seconds`), the ``images`` of both
-        that the whole stage shows, ``hours``, and ``parameters``.
+        that the whole stage shows, ``hours``, ``parameters``, ``inference`` (seconds an image, forward pass alone) and
+        ``memory_bytes``, the most that this process has had so far.
     """
     return [_measure_stage(cell, stage, dataset_dir, steps) for stage in cell.stages()]
 
@@ -89,12 +102,44 @@ def _measure_stage(cell: Cell, stage: dict[str, Any], dataset_dir: str, steps: i
             "validation": evaluator.typical,
             "training_images": epochs * (len(sections["training"]) // batch or 1) * batch,
             "validation_images": epochs // stage.get("val_interval", 1) * len(sections["validation"]),
-            "parameters": float(sum(p.numel() for p in content("network").parameters())),
+            "parameters": sum(p.numel() for p in content("network").parameters()),
+            "image_size": content("image_size"),
+            "memory_bytes": memory(),
+            "inference": inference_seconds(content("network"), content("image_size"), content("device")),
         }
     result["hours"] = (
         result["training"] * result["training_images"] + result["validation"] * result["validation_images"]
     ) / 3600
     return result
+
+
+@torch.inference_mode()
+def inference_seconds(network: torch.nn.Module, size: int, device: torch.device) -> float:
+    """Median of five forward passes of one image of ``size`` x ``size``, in full precision."""
+    network.eval()
+    image, times = torch.rand(1, 1, size, size, device=device), []
+    for _ in range(6):
+        start = seconds()
+        network(image)
+        times.append(seconds() - start)
+    return median(times[1:])
+
+
+def memory() -> int:
+    """Most memory so far, in bytes: of the GPU, or of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def processor() -> str:
+    """What the CPU calls itself."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown processor"
 
 
 def stopwatches(workflow: ConfigWorkflow) -> tuple[Stopwatch, Stopwatch]:

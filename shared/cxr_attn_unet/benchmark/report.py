@@ -20,7 +20,6 @@ from scipy.stats import spearmanr, wilcoxon
 
 from ..files import written
 from ..networks import NETWORKS
-from ..segmenter import STRUCTURES
 from .cells import PUBLISHED
 
 __all__ = ["blocks", "draw", "read_results"]
@@ -51,7 +50,7 @@ def blocks(folder: Path) -> dict[str, str]:
     plain = [result for result in small if not result["variant"]]
     return {
         "cells": cells_table(plain),
-        "costs": costs_table(plain),
+        "costs": costs_table(folder / "small_costs.json"),
         "tests": tests_table(plain),
         "ranking": ranking_text(plain),
         "variants": variants_table(small),
@@ -107,30 +106,41 @@ def cells_table(results: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def costs_table(results: Sequence[dict[str, Any]]) -> str:
-    """Parameters, times and memory of every network, for the structure shown the most pixels of those that were run."""
-    structures = [name for name in STRUCTURES if any(result["structure"] == name for result in results)]
-    if not structures:
-        return "Not run yet.\n"
-    sizes = {r["structure"]: r["configuration"]["head"]["image_size"] for r in results}
-    complete = {
-        name: sum(1 for key in _group(results, "structure", "network") if key[0] == name) for name in structures
-    }
-    chosen = max(structures, key=lambda name: (complete[name], sizes[name]))
+def costs_table(path: Path) -> str:
+    """Parameters, times and memory of every network.
+
+    Args:
+        path: what ``--dry-run --costs`` wrote: all networks one after the other on one machine, which the cells'
+            own times are not.
+    """
+    measured, machine = read_costs(path)
+    if not measured:
+        return "Not measured yet.\n"
+    structures = [name for name in ORDER if any(structure == name for structure, _ in measured)]
+    sizes = {structure: f"{cost['image_size']} x {cost['image_size']}" for (structure, _), cost in measured.items()}
     lines = [
-        f"Measured on the {chosen}, {sizes[chosen]} x {sizes[chosen]}.",
-        "",
-        "| network | parameters | training, s/image | inference, s/image | memory, GB |",
-        "|---|---|---|---|---|",
+        "| network | parameters | " + " | ".join(f"{name}, {sizes[name]}" for name in structures) + " | memory, GB |",
+        "|---|---|" + "---|" * len(structures) + "---|",
     ]
-    for (structure, network), runs in _group(results, "structure", "network").items():
-        if structure == chosen:
-            run = runs[0]
-            lines.append(
-                f"| `{network}` | {run['parameters']:,} | {run['training_seconds_per_image']:.3f} "
-                f"| {run['inference_seconds_per_image']:.3f} | {run['memory_bytes'] / 1e9:.1f} |"
-            )
-    return "\n".join(lines) + "\n"
+    for network in NETWORKS:
+        costs = {name: measured[name, network] for name in structures if (name, network) in measured}
+        if costs:
+            times = [f"{c['training']:.3f} / {c['inference']:.3f}" if (c := costs.get(s)) else "" for s in structures]
+            most = max(cost["memory_bytes"] for cost in costs.values()) / 1e9
+            parameters = next(iter(costs.values()))["parameters"]
+            lines.append(f"| `{network}` | {parameters:,} | {' | '.join(times)} | {most:.1f} |")
+    note = (
+        "Seconds an image, to train on / to segment, one after the other on one core or GPU; memory to train, at most."
+    )
+    return "\n".join([*lines, "", f"{note} Measured on: {machine}."]) + "\n"
+
+
+def read_costs(path: Path) -> tuple[dict[tuple[str, str], dict[str, Any]], str]:
+    """What was measured of each structure and network, and on what; nothing if there is no such file."""
+    if not path.is_file():
+        return {}, ""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return {(row["structure"], row["network"]): row for row in document["costs"]}, document["hardware"]
 
 
 @dataclass(frozen=True)
@@ -248,7 +258,7 @@ def draw(folder: Path, target: Path, scale: str = "small") -> None:
     """Dice against the time to train on an image, a panel a structure.
 
     Args:
-        folder: of the results.
+        folder: of the results; the times are those of ``--costs``, where they were measured.
         target: the picture.
         scale: which results.
     """
@@ -258,6 +268,7 @@ def draw(folder: Path, target: Path, scale: str = "small") -> None:
     from matplotlib import pyplot
 
     groups = _group([r for r in read_results(folder, scale) if not r["variant"]], "structure", "network")
+    costs, _ = read_costs(folder / f"{scale}_costs.json")
     figure, panels = pyplot.subplots(2, 2, figsize=(10, 8), constrained_layout=True)
     for panel, structure in zip(panels.flat, ORDER, strict=True):
         for number, network in enumerate(NETWORKS):
@@ -265,7 +276,9 @@ def draw(folder: Path, target: Path, scale: str = "small") -> None:
             if runs:
                 values = list(patients(runs).values())
                 low, high = interval(values)
-                x, y = runs[0]["training_seconds_per_image"], float(np.mean(values))
+                cost = costs.get((structure, network))
+                x = cost["training"] if cost else runs[0]["training_seconds_per_image"]
+                y = float(np.mean(values))
                 panel.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=f"C{number}", label=network, capsize=3)
         panel.set(title=structure, xscale="log", xlabel="training, s/image (one core)", ylabel="Dice")
         panel.grid(alpha=0.3)

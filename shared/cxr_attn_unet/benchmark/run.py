@@ -7,8 +7,6 @@ import hashlib
 import json
 import logging
 import platform
-import resource
-import statistics
 import sys
 import traceback
 from collections.abc import Iterator
@@ -26,7 +24,7 @@ from ..files import write_json
 from ..handlers.results import hardware
 from ..tools.retrain import train_stage
 from .cells import PUBLISHED, Cell
-from .measure import seconds, stopwatches
+from .measure import inference_seconds, memory, processor, stopwatches
 
 __all__ = ["BUSY", "data_hash", "result_path", "run_cell", "run_in_process"]
 
@@ -125,7 +123,7 @@ def _train_and_validate(cell: Cell, dataset_dir: str, folder: Path) -> dict[str,
                 "training_seconds_per_image": an_image,
                 "training_images": images,
                 "parameters": sum(p.numel() for p in content("network").parameters()),
-                "memory_bytes": _memory(),
+                "memory_bytes": memory(),
             }
             write_json(cost_file, cost)
             watches.clear()
@@ -146,7 +144,7 @@ def _train_and_validate(cell: Cell, dataset_dir: str, folder: Path) -> dict[str,
         **{key: value for key, value in stages[-1].items() if not key.startswith("validate#handlers")},
     )
     content = evaluation.parser.get_parsed_content
-    inference = _inference_seconds(content("network"), content("image_size"), content("device"))
+    inference = inference_seconds(content("network"), content("image_size"), content("device"))
     evaluation.run()
     evaluation.finalize()
     (written_results,) = folder.glob("results_*_validation.json")
@@ -180,34 +178,6 @@ def _train_and_validate(cell: Cell, dataset_dir: str, folder: Path) -> dict[str,
         "inference_seconds_per_image": round(inference, 5),
         "memory_bytes": costs["memory_bytes"],
         "clock": "wall, GPU" if torch.cuda.is_available() else "CPU time, one core",
-        "hardware": f"{hardware()}, {_processor()}",
+        "hardware": f"{hardware()}, {processor()}",
         "versions": {"cxr_attn_unet": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }
-
-
-@torch.inference_mode()
-def _inference_seconds(network: torch.nn.Module, size: int, device: torch.device) -> float:
-    """Median of five forward passes of one image, in full precision."""
-    network.eval()
-    image, times = torch.rand(1, 1, size, size, device=device), []
-    for _ in range(6):
-        start = seconds()
-        network(image)
-        times.append(seconds() - start)
-    return statistics.median(times[1:])
-
-
-def _memory() -> int:
-    """Most memory so far: of the GPU, or of this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown processor"
