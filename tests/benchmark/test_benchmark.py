@@ -5,6 +5,8 @@ import logging
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from cxr_attn_unet.benchmark.cells import PUBLISHED, Cell, scale_names
 from cxr_attn_unet.benchmark.report import blocks, compared, draw, holm, interval
 from cxr_attn_unet.benchmark.run import BUSY, claimed, data_hash, result_path, run_in_process
 from cxr_attn_unet.networks import NETWORKS
+from cxr_attn_unet.precision import half_precision_pays
 from cxr_attn_unet.segmenter import STRUCTURES
 
 TINY = {"width": 4, "image_size": 32, "epochs": 2, "batch_size": 4, "num_workers": 0}
@@ -76,6 +79,7 @@ def test_result_of_a_cell(data, tmp_path, scale):
     assert result["published"] == 0.798 and result["parameters"] > 1000 and len(result["images"]) == 1
     assert result["configuration"]["head"]["image_size"] == 32 and result["training_images"] >= 8
     assert min(result[key] for key in ("training_seconds_per_image", "inference_seconds_per_image")) > 0
+    assert result["half_precision"] == half_precision_pays("cuda" if torch.cuda.is_available() else "cpu")
     assert result["memory_bytes"] > 1e7 and len(result["data"]["sha256"]) == 64
     state = torch.load(tmp_path / "runs" / cell.name / "stage_1" / "last.pt", weights_only=True)
     kind = "momentum_buffer" if scale == "published" else "exp_avg"  # RMSprop with momentum, or AdamW
@@ -131,10 +135,17 @@ def test_command_line(data, tmp_path, capfd, monkeypatch):
     common = ["--scale", str(own), "--structures", "heart", "--dataset_dir", str(tmp_path)]
     places = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
     costs = tmp_path / "small_costs.json"
-    assert main([*common, *places, "--networks", "unet", "resnet_unet_18", "--dry-run", "--costs", str(costs)]) == 0
+    # as a command: a process that it starts cannot import what only its __main__ has
+    command = [sys.executable, "-m", "cxr_attn_unet.benchmark", *common, *places]
+    assert (
+        subprocess.call(
+            [*command, "--networks", "unet", "three_head_attention_unet", "--dry-run", "--costs", str(costs)]
+        )
+        == 0
+    )
     assert "2 cells, 0.0 hours" in capfd.readouterr().out and not (tmp_path / "results").exists()
     rows = json.loads(costs.read_text())["costs"]
-    assert [row["network"] for row in rows] == ["unet", "resnet_unet_18"]
+    assert [row["network"] for row in rows] == ["unet", "three_head_attention_unet"]
     assert all(min(row[key] for key in ("training", "inference", "parameters")) > 0 for row in rows)
     assert rows[0]["memory_bytes"] > 1e7
     table = blocks(tmp_path)["costs"]
@@ -194,6 +205,18 @@ def test_report(results):
     assert "9.0 hours" in text["measured"] and "Not measured" in text["costs"]
     draw(results, results / "plot.png")
     assert (results / "plot.png").stat().st_size > 10_000
+
+
+def test_report_of_the_published_settings(results):
+    (results / "published").mkdir()
+    result = json.loads((results / "small" / "heart_unet.json").read_text())
+    head = {"image_size": 224, "epochs": 14, "width": 16}
+    changed = {"scale": "published", "variant": "small", "configuration": {"head": head}}
+    for seed, dice in enumerate((0.71, 0.72)):
+        run = {**result, **changed, "seed": seed, "dice": dice, "worst": dice / 2}
+        (results / "published" / f"heart_unet_small_seed{seed}.json").write_text(json.dumps(run))
+    table = blocks(results)["settings"]
+    assert "| heart | `unet` | 224 x 224 | 16 | 14 | 0.710, 0.720 | 0.355 | 0.798 |" in table
 
 
 def test_report_of_nothing(tmp_path):

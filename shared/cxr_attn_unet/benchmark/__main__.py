@@ -19,7 +19,6 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -29,7 +28,7 @@ from ..handlers.results import hardware
 from ..networks import NETWORKS
 from ..segmenter import STRUCTURES
 from .cells import Cell, cells_of, load_scale, scale_names
-from .measure import measure, measured_hours, processor
+from .measure import measure_alone, measured_hours, processor
 from .run import BUSY, result_path, run_in_process
 
 logger = logging.getLogger(__name__)
@@ -111,9 +110,7 @@ def _estimate(cells: Sequence[Cell], folders: dict[str, str], target: Path | Non
     for cell in cells:
         key = (cell.structure, cell.network)
         if key not in measured:
-            # a process of its own, for its memory
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                measured[key] = process.submit(_measure_quietly, cell, folders[cell.structure]).result()
+            measured[key] = measure_alone(cell, folders[cell.structure])
         stages = measured[key]
         hours = measured_hours(stages)
         images = sum(stage["training_images"] for stage in stages)
@@ -129,11 +126,6 @@ def _estimate(cells: Sequence[Cell], folders: dict[str, str], target: Path | Non
         write_json(target, {"scale": cells[0].scale.name, "hardware": machine, "costs": rows})
         print(target)
     return 0
-
-
-def _measure_quietly(cell: Cell, dataset_dir: str) -> list[dict[str, float]]:
-    logging.disable(logging.WARNING)
-    return measure(cell, dataset_dir)
 
 
 if __name__ == "__main__":

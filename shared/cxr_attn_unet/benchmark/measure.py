@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import platform
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from statistics import median
 from typing import Any
 
@@ -21,6 +24,7 @@ __all__ = [
     "Stopwatch",
     "inference_seconds",
     "measure",
+    "measure_alone",
     "measured_hours",
     "memory",
     "processor",
@@ -72,6 +76,17 @@ def measure(cell: Cell, dataset_dir: str, steps: int = 2) -> list[dict[str, floa
         ``memory_bytes``, the most that this process has had so far.
     """
     return [_measure_stage(cell, stage, dataset_dir, steps) for stage in cell.stages()]
+
+
+def measure_alone(cell: Cell, dataset_dir: str) -> list[dict[str, float]]:
+    """:func:`measure` in a process of its own, so that the memory is the cell's alone."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_measure_quietly, cell, dataset_dir).result()
+
+
+def _measure_quietly(cell: Cell, dataset_dir: str) -> list[dict[str, float]]:
+    logging.disable(logging.WARNING)
+    return measure(cell, dataset_dir)
 
 
 def _measure_stage(cell: Cell, stage: dict[str, Any], dataset_dir: str, steps: int) -> dict[str, float]:

@@ -54,6 +54,7 @@ def blocks(folder: Path) -> dict[str, str]:
         "tests": tests_table(plain),
         "ranking": ranking_text(plain),
         "variants": variants_table(small),
+        "settings": settings_table(read_results(folder, "published")),
         "measured": measured_text(plain),
     }
 
@@ -237,6 +238,28 @@ def variants_table(results: Sequence[dict[str, Any]]) -> str:
             f"| {structure} | `{network}` | {variant.replace('_', ' ')} | {np.mean(values):.3f} "
             f"({low:.3f} to {high:.3f}) | {beside} |"
         )
+    return "\n".join(lines) + "\n" if len(lines) > 2 else "None run yet.\n"
+
+
+def settings_table(results: Sequence[dict[str, Any]]) -> str:
+    """Runs with the published settings, whole or with the fewer pixels and filters that their variant is for."""
+    lines = [
+        "| structure | network | pixels | width | epochs | Dice of each seed | lowest of a patient | as published |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for (structure, network, _), runs in _group(results, "structure", "network", "variant").items():
+        head = runs[0]["configuration"]["head"]
+        cells = (
+            structure,
+            f"`{network}`",
+            f"{head['image_size']} x {head['image_size']}",
+            f"{head['width']}",
+            f"{head['epochs']}",
+            ", ".join(f"{run['dice']:.3f}" for run in runs),
+            f"{min(run['worst'] for run in runs):.3f}",
+            f"{PUBLISHED[network][structure]:.3f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else "None run yet.\n"
 
 

@@ -101,7 +101,7 @@ def run_in_process(cell: Cell, dataset_dir: str, results: Path, runs: Path) -> N
 
 
 def _train_and_validate(cell: Cell, dataset_dir: str, folder: Path) -> dict[str, Any]:
-    costs: dict[str, float] = {}
+    costs: dict[str, Any] = {}
     watches = {}
 
     def watch(workflow: ConfigWorkflow) -> None:
@@ -124,6 +124,7 @@ def _train_and_validate(cell: Cell, dataset_dir: str, folder: Path) -> dict[str,
                 "training_images": images,
                 "parameters": sum(p.numel() for p in content("network").parameters()),
                 "memory_bytes": memory(),
+                "half_precision": bool(content("amp")),
             }
             write_json(cost_file, cost)
             watches.clear()
@@ -177,6 +178,7 @@ def _train_and_validate(cell: Cell, dataset_dir: str, folder: Path) -> dict[str,
         "training_seconds_per_image": round(costs["training_seconds_per_image"], 5),
         "inference_seconds_per_image": round(inference, 5),
         "memory_bytes": costs["memory_bytes"],
+        "half_precision": costs["half_precision"],
         "clock": "wall, GPU" if torch.cuda.is_available() else "CPU time, one core",
         "hardware": f"{hardware()}, {processor()}",
         "versions": {"cxr_attn_unet": __version__, "torch": torch.__version__, "python": platform.python_version()},
