@@ -136,13 +136,8 @@ def test_command_line(data, tmp_path, capfd, monkeypatch):
     places = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
     costs = tmp_path / "small_costs.json"
     # as a command: a process that it starts cannot import what only its __main__ has
-    command = [sys.executable, "-m", "cxr_attn_unet.benchmark", *common, *places]
-    assert (
-        subprocess.call(
-            [*command, "--networks", "unet", "three_head_attention_unet", "--dry-run", "--costs", str(costs)]
-        )
-        == 0
-    )
+    command = [sys.executable, "-m", "cxr_attn_unet.benchmark", *common, *places, "--dry-run", "--costs", str(costs)]
+    assert subprocess.call([*command, "--networks", "unet", "three_head_attention_unet"]) == 0
     assert "2 cells, 0.0 hours" in capfd.readouterr().out and not (tmp_path / "results").exists()
     rows = json.loads(costs.read_text())["costs"]
     assert [row["network"] for row in rows] == ["unet", "three_head_attention_unet"]
