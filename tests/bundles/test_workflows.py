@@ -90,19 +90,21 @@ def test_training_leaves_weights_state_and_pictures(trained):
     assert not [path for path in output.rglob(".*") if path.is_file()]
 
 
-def test_training_is_set_up_to_be_fast(bundle, tmp_path):
+@pytest.mark.parametrize(("amp", "layout"), [(True, torch.channels_last), (False, torch.contiguous_format)])
+def test_training_is_set_up_to_be_fast(bundle, tmp_path, amp, layout):
     tiny = torch.full((4,), 1e-30)
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor cannot flush denormal numbers")
     torch.set_flush_denormal(False)
     assert (tiny * 1e-10 > 0).all()
-    workflow = run(bundle, "train", run_id="initialize", dataset_dir=data_for(bundle, tmp_path / "data"), **SMALL)
+    data = data_for(bundle, tmp_path / "data")
+    workflow = run(bundle, "train", run_id="initialize", dataset_dir=data, amp=amp, **SMALL)
     try:
         assert (tiny * 1e-10 == 0).all()
     finally:
         torch.set_flush_denormal(False)
     weights = [p for p in workflow.parser.get_parsed_content("network").parameters() if p.dim() == 4]
-    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+    assert all(p.is_contiguous(memory_format=layout) for p in weights)
 
 
 def test_training_without_validation_saves_its_weights(bundle, tmp_path):

@@ -220,6 +220,11 @@ def ranking_text(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _table(lines: Sequence[str]) -> str:
+    """Heading and rows of a table as text, or that there are no rows."""
+    return "\n".join(lines) + "\n" if len(lines) > 2 else "None run yet.\n"
+
+
 def variants_table(results: Sequence[dict[str, Any]]) -> str:
     """Runs with one thing changed, beside the same without the change."""
     groups = _group(results, "structure", "network", "variant")
@@ -238,7 +243,7 @@ def variants_table(results: Sequence[dict[str, Any]]) -> str:
             f"| {structure} | `{network}` | {variant.replace('_', ' ')} | {np.mean(values):.3f} "
             f"({low:.3f} to {high:.3f}) | {beside} |"
         )
-    return "\n".join(lines) + "\n" if len(lines) > 2 else "None run yet.\n"
+    return _table(lines)
 
 
 def settings_table(results: Sequence[dict[str, Any]]) -> str:
@@ -260,7 +265,7 @@ def settings_table(results: Sequence[dict[str, Any]]) -> str:
             f"{PUBLISHED[network][structure]:.3f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n" if len(lines) > 2 else "None run yet.\n"
+    return _table(lines)
 
 
 def measured_text(results: Sequence[dict[str, Any]]) -> str:
@@ -288,7 +293,7 @@ def draw(folder: Path, target: Path, scale: str = "small") -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     groups = _group([r for r in read_results(folder, scale) if not r["variant"]], "structure", "network")
     costs, _ = read_costs(folder / f"{scale}_costs.json")
@@ -304,6 +309,9 @@ def draw(folder: Path, target: Path, scale: str = "small") -> None:
                 y = float(np.mean(values))
                 panel.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=f"C{number}", label=network, capsize=3)
         panel.set(title=structure, xscale="log", xlabel="training, s/image (one core)", ylabel="Dice")
+        panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter("")
         panel.grid(alpha=0.3)
     handles = {name: dot for panel in panels.flat for dot, name in zip(*panel.get_legend_handles_labels(), strict=True)}
     if handles:
