@@ -202,6 +202,17 @@ def test_report(results):
     assert (results / "plot.png").stat().st_size > 10_000
 
 
+def test_ranking_is_over_the_seeds_that_all_networks_have(results):
+    """A bad second seed of one network says nothing of the others, which were not run with it."""
+    before = blocks(results)["ranking"]
+    assert "| heart | 9 |" in before
+    best = json.loads((results / "small" / "heart_three_head_attention_unet.json").read_text())
+    worse = {**best, "seed": 1, "images": {name: dice / 4 for name, dice in best["images"].items()}}
+    (results / "small" / "heart_three_head_attention_unet_1.json").write_text(json.dumps(worse))
+    after = blocks(results)
+    assert after["ranking"] == before and "2 seeds" in after["cells"]
+
+
 def test_report_of_the_published_settings(results):
     (results / "published").mkdir()
     result = json.loads((results / "small" / "heart_unet.json").read_text())

@@ -203,14 +203,17 @@ def tests_table(results: Sequence[dict[str, Any]]) -> str:
 
 
 def ranking_text(results: Sequence[dict[str, Any]]) -> str:
-    """Rank correlation of the networks' Dice with the published one, by structure."""
+    """Rank correlation of the networks' Dice with the published one, by structure, over the seeds that all have."""
     groups = _group(results, "structure", "network")
     lines = ["| structure | networks | rank correlation with the published Dice | best here | best as published |"]
     lines.append("|---|---|---|---|---|")
     for structure in ORDER:
-        here = {n: np.mean(list(patients(r).values())) for (s, n), r in groups.items() if s == structure}
-        if len(here) < 3:
+        found = {name: runs for (s, name), runs in groups.items() if s == structure}
+        seeds = set.intersection(*({run["seed"] for run in runs} for runs in found.values())) if found else set()
+        if len(found) < 3 or not seeds:
             continue
+        fair = {name: [run for run in runs if run["seed"] in seeds] for name, runs in found.items()}
+        here = {name: float(np.mean(list(patients(runs).values()))) for name, runs in fair.items()}
         there = {name: PUBLISHED[name][structure] for name in here}
         correlation = spearmanr(list(here.values()), list(there.values())).statistic
         lines.append(
