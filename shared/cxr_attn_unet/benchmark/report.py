@@ -160,12 +160,18 @@ class Difference:
         return f"{self.mean:+.4f} ({self.low:+.4f} to {self.high:+.4f}) | {self.better} of {self.patients}"
 
 
+def with_common_seeds(groups: Sequence[Sequence[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+    """The same groups of runs, only with the seeds that all of them have."""
+    seeds = [{run["seed"] for run in runs} for runs in groups]
+    return [[run for run in runs if all(run["seed"] in own for own in seeds)] for runs in groups]
+
+
 def compared(runs: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> Difference | None:
     """Wilcoxon's signed-rank test over patients, of the mean over the seeds that both have; None without any."""
-    seeds = {run["seed"] for run in runs} & {run["seed"] for run in base}
-    if not seeds:
+    shared = with_common_seeds([runs, base])
+    if not all(shared):
         return None
-    one, two = (patients([run for run in group if run["seed"] in seeds]) for group in (runs, base))
+    one, two = map(patients, shared)
     differences = np.array([one[name] - two[name] for name in sorted(set(one) & set(two))])
     p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
     return Difference(
@@ -209,11 +215,10 @@ def ranking_text(results: Sequence[dict[str, Any]]) -> str:
     lines.append("|---|---|---|---|---|")
     for structure in ORDER:
         found = {name: runs for (s, name), runs in groups.items() if s == structure}
-        seeds = set.intersection(*({run["seed"] for run in runs} for runs in found.values())) if found else set()
-        if len(found) < 3 or not seeds:
+        shared = with_common_seeds(list(found.values()))
+        if len(found) < 3 or not all(shared):
             continue
-        fair = {name: [run for run in runs if run["seed"] in seeds] for name, runs in found.items()}
-        here = {name: float(np.mean(list(patients(runs).values()))) for name, runs in fair.items()}
+        here = {name: np.mean(list(patients(runs).values())) for name, runs in zip(found, shared, strict=True)}
         there = {name: PUBLISHED[name][structure] for name in here}
         correlation = spearmanr(list(here.values()), list(there.values())).statistic
         lines.append(
