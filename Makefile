@@ -43,7 +43,7 @@ demo: setup ## train two short epochs on rendered radiographs, then segment six 
 	  --augmentation 0.2 --epochs 2
 	@echo "Segmenting six real radiographs with all shipped weights ..."
 	@$(PY) -m cxr_attn_unet segment examples/open_radiographs --output demo/masks --format png overlay
-	@$(PY) -m cxr_attn_unet.tools.overview --images examples/open_radiographs --masks demo/masks \
+	@$(PY) -m cxr_attn_unet_dev.tools.overview --images examples/open_radiographs --masks demo/masks \
 	  --structures $(STRUCTURES) --columns 3 --output demo/overview.png
 	@echo "Look at the picture above, and at $(CURDIR)/demo/masks/report.html"
 
@@ -62,7 +62,7 @@ train: setup ## train BUNDLE=heart on CXR_DATA=<folder>, ARGS="--epochs 100 --re
 	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
 
 retrain: setup ## train BUNDLE=heart on CXR_DATA=<folder> in the stages of its shipped weights; goes on after a stop
-	$(PY) -W ignore -m cxr_attn_unet.tools.retrain $(ROOT) --dataset_dir "$(CXR_DATA)" --output runs/$(BUNDLE) $(ARGS)
+	$(PY) -W ignore -m cxr_attn_unet.training.recipe $(ROOT) --dataset_dir "$(CXR_DATA)" --output runs/$(BUNDLE) $(ARGS)
 
 segment: setup ## masks, measurements and a report of RADIOGRAPHS=<folder> in OUT=<folder>, ARGS="--format png overlay"
 	$(PY) -m cxr_attn_unet segment "$(RADIOGRAPHS)" --output "$(OUT)" $(ARGS)
@@ -73,9 +73,9 @@ evaluate: setup ## Dice, HD95 and surface distance of the BUNDLE's weights on it
 
 package: setup ## zips of all bundles in dist, checked by the zoo's rules, and their index in dist/zoo (BASE_URL=...)
 	@rm -rf dist
-	@$(PY) -W ignore -m cxr_attn_unet.zoo package bundles/* --output dist
-	@$(PY) -W ignore -m cxr_attn_unet.zoo check dist/*.zip
-	@$(PY) -W ignore -m cxr_attn_unet.zoo index dist/*.zip --output dist/zoo --base-url "$(BASE_URL)"
+	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging package bundles/* --output dist
+	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging check dist/*.zip
+	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging index dist/*.zip --output dist/zoo --base-url "$(BASE_URL)"
 
 # a stranger's environment: MONAI, what the metadata require, and what verify_metadata and onnx_export ask for
 .venv-package/.ready: bundles/heart_attn_unet/configs/metadata.json
@@ -83,35 +83,35 @@ package: setup ## zips of all bundles in dist, checked by the zoo's rules, and t
 	$(PYTHON) -m venv .venv-package
 	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check \
-	  $$($(PYTHON) tests/zoo/requirements.py $<) jsonschema onnx onnxscript
+	  $$($(PYTHON) tests/acceptance/requirements.py $<) jsonschema onnx onnxscript
 	@touch $@
 
 test-package: package .venv-package/.ready ## the zips of package in a fresh environment without this package
-	.venv-package/bin/python tests/zoo/stranger.py dist examples/rendered examples/open_radiographs
+	.venv-package/bin/python tests/acceptance/released_bundles.py dist examples/rendered examples/open_radiographs
 
 push-hub: package ## BUNDLE=heart to the Hugging Face hub: REPO=owner/name, ARGS=--dry-run; the token is in HF_TOKEN
-	@$(PY) -m cxr_attn_unet.zoo push dist/$(BUNDLE)_attn_unet_v*.zip --repo "$(REPO)" $(ARGS)
+	@$(PY) -m cxr_attn_unet_dev.packaging push dist/$(BUNDLE)_attn_unet_v*.zip --repo "$(REPO)" $(ARGS)
 
-.venv-label/.ready: label/requirements.txt pyproject.toml
+.venv-label/.ready: apps/monailabel/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-label
 	.venv-label/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	.venv-label/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
-	  --requirement label/requirements.txt --editable .
+	  --requirement apps/monailabel/requirements.txt --editable .
 	@touch $@
 
 label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bundles: STUDIES=<folder of radiographs>
 	@test -d "$(STUDIES)" || { echo "no folder '$(STUDIES)': make label STUDIES=<folder of radiographs>" >&2; exit 2; }
-	PATH="$(CURDIR)/.venv-label/bin:$$PATH" PYTHONPATH="$(CURDIR)/label/site" \
+	PATH="$(CURDIR)/.venv-label/bin:$$PATH" PYTHONPATH="$(CURDIR)/apps/monailabel/site" \
 	  MONAI_LABEL_DATASTORE_FILE_EXT='$(LABEL_EXTENSIONS)' \
-	  monailabel start_server --app label --studies "$(STUDIES)" --host 127.0.0.1 --port $(PORT) $(ARGS)
+	  monailabel start_server --app apps/monailabel --studies "$(STUDIES)" --host 127.0.0.1 --port $(PORT) $(ARGS)
 
 test-label: .venv-label/.ready ## that server, driven over REST through every model, strategy and a training
-	PYTHONPATH="$(CURDIR)/label/site" .venv-label/bin/python -W ignore tests/label/drive.py build/label
+	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_server.py build/label
 
 table: setup ## nine networks on four structures at SCALE=small with CXR_DATA=<folder>; goes on after a stop
-	$(PY) -W ignore -m cxr_attn_unet.benchmark --scale $(SCALE) --dataset_dir "$(CXR_DATA)" $(ARGS)
-	$(PY) -m cxr_attn_unet.benchmark.report
-	$(PY) -m cxr_attn_unet.tools.tables
+	$(PY) -W ignore -m cxr_attn_unet_dev.benchmark --scale $(SCALE) --dataset_dir "$(CXR_DATA)" $(ARGS)
+	$(PY) -m cxr_attn_unet_dev.benchmark.report
+	$(PY) -m cxr_attn_unet_dev.tools.tables
 
 clean: ## remove .venv, demo and eval folders (what retrain has in runs stays)
 	rm -rf .venv .venv-package .venv-label demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache

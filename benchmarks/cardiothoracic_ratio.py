@@ -17,11 +17,11 @@ import torch
 from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
+from cxr_attn_unet.analysis.measurements import heart_diameter, thoracic_diameter
 from cxr_attn_unet.datasets import load_data
 from cxr_attn_unet.files import write_json
-from cxr_attn_unet.handlers.results import bootstrap_interval
 from cxr_attn_unet.io import RadiographError, read_mask, read_radiograph
-from cxr_attn_unet.measurements import heart_diameter, thoracic_diameter
+from cxr_attn_unet.training.handlers.results import bootstrap_interval
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 Good ones are validation radiographs with lung masks; spoiled ones are their copies turned by 90, 180 or 270 degrees,
 inverted, or cropped by 30 to 50 % on one side; lower halves of DRRs (abdomens), pictures of other things
-(scikit-image's), and lateral views where given (rendered by ``cxr_attn_unet.tools.render_examples --turned 90``).
+(scikit-image's), and lateral views where given (rendered by ``cxr_attn_unet_dev.tools.render_examples --turned 90``).
 
     python benchmarks/quality_control.py --dataset_dir DATA --lateral LATERAL/images --output docs/quality_control.json
 """

@@ -19,10 +19,11 @@ from monai.bundle import ConfigParser
 from monai.losses import DiceCELoss
 from monai.transforms import Compose
 
+from cxr_attn_unet.bundle import bundles_folder
 from cxr_attn_unet.datasets import load_data
 from cxr_attn_unet.files import write_json
 from cxr_attn_unet.networks import load_weights
-from cxr_attn_unet.segmenter import STRUCTURES, bundles_folder
+from cxr_attn_unet.structures import REGISTRY
 
 # what is added step by step: half precision, memory layout, denormal numbers taken for zero
 WAYS = {
@@ -70,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = {}
-    for structure in STRUCTURES:
+    for structure in REGISTRY:
         bundle = bundles_folder() / f"{structure}_attn_unet"
         found[structure] = {
             name: round(seconds_an_image(bundle, options.dataset_dir, *way, options.batch_size, options.steps), 4)

@@ -1,43 +1,54 @@
 """Attention U-Nets that segment the lungs, ribs, heart and clavicles in chest radiographs.
 
-A radiograph passes through the package in one direction: :mod:`~cxr_attn_unet.io` (file to pixels, spacing and
-orientation), :mod:`~cxr_attn_unet.transforms` (pixels to network input), :mod:`~cxr_attn_unet.networks`, and back over
-the file's own pixels. :mod:`~cxr_attn_unet.datasets`, :mod:`~cxr_attn_unet.handlers`,
-:mod:`~cxr_attn_unet.metrics` and :mod:`~cxr_attn_unet.figures` serve training and evaluation;
-:class:`~cxr_attn_unet.segmenter.Segmenter` runs all bundles on a radiograph.
+The rooms, from the ground up; each imports only from those above it in this list:
+
+``structures``, ``files``, ``system``, ``statistics``, ``figures``, ``bundle``
+    what knows nothing of radiographs' files.
+:mod:`~cxr_attn_unet.io`, :mod:`~cxr_attn_unet.transforms`, :mod:`~cxr_attn_unet.networks`
+    from a file to pixels, spacing and orientation; from pixels to the network's input; the networks.
+:mod:`~cxr_attn_unet.datasets`, :mod:`~cxr_attn_unet.training`
+    which radiographs to learn from; handlers, metrics and stages.
+:mod:`~cxr_attn_unet.analysis`, :mod:`~cxr_attn_unet.output`, :mod:`~cxr_attn_unet.inference`
+    measurements and quality control; files of results; bundles at work.
+:mod:`~cxr_attn_unet.segment`
+    the command.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .inference import Segmentation, Segmenter
+
+__all__ = ["Segmentation", "Segmenter", "__version__"]
 
 __version__ = "0.1.0"
 
 _MODULES = (
+    "analysis",
     "bundle",
     "datasets",
     "figures",
     "files",
-    "handlers",
     "inference",
     "io",
-    "measurements",
-    "metrics",
     "networks",
-    "precision",
-    "quality",
-    "report",
-    "segmenter",
+    "output",
+    "segment",
+    "statistics",
+    "structures",
+    "system",
+    "training",
     "transforms",
-    "views",
-    "writers",
 )
-_CLASSES = {"Segmentation": "segmenter", "Segmenter": "segmenter"}
 
 
 def __getattr__(name: str) -> Any:
     # lets a config say "$import cxr_attn_unet" once and name any module, without importing all of them here
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    if name in _CLASSES:
-        return getattr(import_module(f"{__name__}.{_CLASSES[name]}"), name)
+    if name in ("Segmentation", "Segmenter"):
+        return getattr(import_module(f"{__name__}.inference"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

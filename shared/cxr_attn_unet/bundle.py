@@ -1,4 +1,4 @@
-"""What a bundle's config asks before it starts and after it ends."""
+"""Where the bundles are, and what their configs ask before they start and after they end."""
 
 from __future__ import annotations
 
@@ -10,9 +10,30 @@ from types import TracebackType
 import torch
 import torch.distributed as dist
 
-__all__ = ["cause_of", "check_bundle_root", "start_processes"]
+__all__ = ["BUNDLES_VARIABLE", "bundles_folder", "cause_of", "check_bundle_root", "start_processes"]
+
+BUNDLES_VARIABLE = "CXR_BUNDLES"
 
 _WRAPPERS = ("Failed to evaluate ConfigExpression", "Failed to instantiate component", "applying transform")
+
+
+def bundles_folder() -> Path:
+    """The folder of the bundles: ``CXR_BUNDLES``, that of the installed package, or that of the repository.
+
+    Raises:
+        FileNotFoundError: none of them is there.
+    """
+    named = os.environ.get(BUNDLES_VARIABLE)
+    package = Path(__file__).resolve().parent
+    for folder in (
+        [Path(named)] if named else [package.parents[1] / "bundles", package.parent / "cxr_attn_unet_bundles"]
+    ):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"the bundles with the weights were not found{f' at {named}' if named else ''}; name the folder that holds "
+        f"heart_attn_unet and the others with --bundles or {BUNDLES_VARIABLE}"
+    )
 
 
 def check_bundle_root(bundle_root: str | os.PathLike) -> None:

@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from .files import written
+from .structures import OTHER_COLOUR, REGISTRY, colour_of
 
-__all__ = ["COLOURS", "annotated", "colour_of", "contact_sheet", "four_around", "overlay", "to_grey"]
+__all__ = ["COLOURS", "annotated", "contact_sheet", "four_around", "overlay", "to_grey"]
 
-# Okabe and Ito's palette, told apart by colour-blind readers too
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167))
-ORDER = ("lungs", "heart", "clavicles", "ribs")  # of the colours
+# of outlines that are told apart by number rather than by structure
+COLOURS = (*(structure.colour for structure in REGISTRY.values()), OTHER_COLOUR)
 TILE = 384
 TITLE_HEIGHT = 20
 
@@ -41,11 +41,6 @@ def overlay(pixels: np.ndarray, masks: Sequence[np.ndarray], title: str = "", ti
     picture.paste(outlined, ((tile - size[0]) // 2, TITLE_HEIGHT + (tile - size[1]) // 2))
     ImageDraw.Draw(picture).text((4, 3), title, fill=(255, 255, 255), font=ImageFont.load_default(size=12))
     return picture
-
-
-def colour_of(structure: str) -> tuple[int, int, int]:
-    """The colour of a structure, 0 to 255, the same in every picture; structures of your own share the fifth."""
-    return COLOURS[ORDER.index(structure)] if structure in ORDER else COLOURS[len(ORDER)]
 
 
 def annotated(

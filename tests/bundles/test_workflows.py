@@ -18,9 +18,8 @@ from PIL import Image
 from conftest import head, phantom, write_folder
 from cxr_attn_unet.bundle import cause_of
 from cxr_attn_unet.datasets import DatasetError
-from cxr_attn_unet.inference import FolderError
+from cxr_attn_unet.inference.folder import FolderError
 from cxr_attn_unet.io import RadiographError
-from cxr_attn_unet.tools import retrain
 from samples import picture, write_dicom, write_nifti
 
 SMALL = {"width": 4, "image_size": 32, "batch_size": 4, "num_workers": 0, "device": "cpu"}
@@ -460,23 +459,23 @@ def test_largest_parts_are_kept_and_filled_if_asked(bundle, tmp_path, components
 
 
 def test_recipe_is_run_stage_by_stage_and_continued(bundle, tmp_path, capsys):
-    recipe = {"stages": [{"epochs": 1, "image_size": 32}, {"epochs": 2, "image_size": 48, "learning_rate": 1e-4}]}
-    assert all(set(stage) <= set(head(bundle)) for stage in retrain.stages(bundle))  # the shipped one
-    (bundle / "configs" / "recipe.json").write_text(json.dumps(recipe))
+    listed = {"stages": [{"epochs": 1, "image_size": 32}, {"epochs": 2, "image_size": 48, "learning_rate": 1e-4}]}
+    assert all(set(stage) <= set(head(bundle)) for stage in recipe.stages(bundle))  # the shipped one
+    (bundle / "configs" / "recipe.json").write_text(json.dumps(listed))
     data, output = data_for(bundle, tmp_path / "data"), tmp_path / "runs"
     arguments = [str(bundle), "--dataset_dir", data, "--output", str(output)]
     for key in ("width", "batch_size", "num_workers"):
         arguments += ["--set", key, json.dumps(SMALL[key])]
-    assert retrain.main([*arguments, "--set", "device", '"cpu"']) == 0
+    assert recipe.main([*arguments, "--set", "device", '"cpu"']) == 0
     assert capsys.readouterr().out.strip().endswith(str(output / "stage_2" / "model.pt"))
     first, second = (torch.load(output / f"stage_{n}" / "last.pt", weights_only=True)["run"] for n in (1, 2))
     assert (first["epoch"], second["epoch"]) == (1, 2)
     # what is finished is left alone
     before = {path: path.stat().st_mtime_ns for path in output.rglob("last.pt")}
     shutil.rmtree(output / "stage_2")
-    assert retrain.main([*arguments, "--set", "device", '"cpu"']) == 0
+    assert recipe.main([*arguments, "--set", "device", '"cpu"']) == 0
     first = output / "stage_1" / "last.pt"
     assert first.stat().st_mtime_ns == before[first] and (output / "stage_2" / "model.pt").is_file()
     (bundle / "configs" / "recipe.json").write_text('{"stages": [{}]}')
-    assert retrain.main(arguments) == 1
+    assert recipe.main(arguments) == 1
     assert "each stage needs its epochs" in capsys.readouterr().err

@@ -1,0 +1,85 @@
+"""The application that MONAI Label's server runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+
+from cxr_attn_unet import __version__
+from cxr_attn_unet.bundle import bundles_folder
+
+from .strategy import LeastCertain
+from .tasks import AllStructures, BundleInfer, BundleTrainer
+
+__all__ = ["ALL", "ChestRadiographApp"]
+
+ALL = "chest_anatomy"
+
+
+class ChestRadiographApp(MONAILabelApp):
+    """The bundles as models of their own, and :data:`ALL`, which gives all structures as one label map.
+
+    The bundles are copied to ``model`` in the application's folder when it first starts, so that training changes the
+    copies alone; delete a copy to get the shipped one again.
+
+    Args:
+        app_dir: folder of the application.
+        studies: folder or address of the radiographs.
+        conf: of ``--conf NAME VALUE``; ``models`` names some bundles, separated by commas.
+
+    Raises:
+        ValueError: an unknown bundle.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.model_dir = Path(app_dir) / "model"
+        source = bundles_folder()
+        known = sorted(path.parents[1].name for path in source.glob("*/configs/inference.json"))
+        wanted = [name.strip() for name in conf.get("models", "").split(",") if name.strip()] or known
+        unknown = [name for name in wanted if name not in known and not (self.model_dir / name).is_dir()]
+        if unknown:
+            raise ValueError(f"no bundle {', '.join(unknown)}; there are: {', '.join(known)}")
+        self.bundles = {name: self.model_dir / name for name in wanted}
+        for name, folder in self.bundles.items():
+            if not folder.is_dir():
+                temporary = folder.with_name(f".{name}.new")
+                shutil.rmtree(temporary, ignore_errors=True)
+                shutil.copytree(source / name, temporary, ignore=shutil.ignore_patterns("eval", "data", "*.previous.*"))
+                temporary.rename(folder)
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf,
+            name="Chest radiographs",
+            description="Lungs, heart, clavicles and ribs in chest radiographs, by attention U-Nets. Research only.",
+            version=__version__,
+        )
+
+    def init_infers(self) -> dict[str, InferTask]:
+        models: dict[str, InferTask] = {
+            name: BundleInfer(str(folder), self.conf) for name, folder in self.bundles.items()
+        }
+        models[ALL] = AllStructures(self.model_dir, self.structures)
+        return models
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        return {name: BundleTrainer(str(folder), self.conf) for name, folder in self.bundles.items()}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        return {
+            "least_certain": LeastCertain(self.model_dir, self.structures),
+            "first": First(),
+            "random": Random(),
+        }
+
+    @property
+    def structures(self) -> list[str]:
+        """Those of the bundles."""
+        return [name.removesuffix("_attn_unet") for name in self.bundles]

@@ -1,0 +1,192 @@
+"""Segmentation and training by MONAI Label's own tasks, with what they get wrong for radiographs put right."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.tasks.infer.bundle import BundleInferTask
+from monailabel.tasks.train.bundle import BundleTrainTask
+from monailabel.transform.writer import write_itk
+from PIL import Image
+
+from cxr_attn_unet.inference import Segmenter
+from cxr_attn_unet.io import RadiographError, read_labels, read_radiograph
+from cxr_attn_unet.output import geometry, label_map, save_nifti
+from cxr_attn_unet.structures import label_values
+
+__all__ = ["AllStructures", "BundleInfer", "BundleTrainer", "CurrentSegmenter", "write_label"]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+FINE_TUNING_RATE = 4e-4  # of one-cycle AdamW, a fifth of what the bundles were trained with: few labels, good weights
+
+logger = logging.getLogger(__name__)
+
+
+def write_label(labels: np.ndarray, path: str, extension: str | None = None) -> str:
+    """Write the labels of a radiograph where and as MONAI Label wants them: over its pixels, in its geometry.
+
+    Args:
+        labels: ``(rows, columns)`` uint8.
+        path: of the radiograph.
+        extension: of the file to write, such as ``.nrrd``, which 3D Slicer asks for; if not given, PNG for pictures (of
+            JPEG too, for it would change labels), NRRD for DICOM, otherwise that of the radiograph.
+
+    Returns:
+        path of a temporary file.
+    """
+    own = "".join(Path(path).suffixes[-2:]) if path.lower().endswith(".nii.gz") else Path(path).suffix
+    own = ".png" if own.lower() in PICTURES else own if own.lower() in (".nii", ".nii.gz", ".nrrd", ".mha") else ".nrrd"
+    extension = extension or own
+    target = tempfile.NamedTemporaryFile(suffix=extension, delete=False).name
+    if extension.lower() in PICTURES:
+        Image.fromarray(labels).save(target)
+        return target
+    radiograph = read_radiograph(path)
+    if extension.lower() in (".nii", ".nii.gz"):
+        save_nifti(labels, radiograph, Path(target))
+    else:
+        write_itk(labels.T[..., None], target, geometry(radiograph), np.uint8, True)
+    return target
+
+
+class BundleInfer(BundleInferTask):
+    """A bundle, by its ``inference.json``."""
+
+    def __init__(self, path: str, conf: dict[str, str]) -> None:
+        # what the bundle's postprocessing ends with lies over the file's pixels already
+        super().__init__(path, conf, add_post_restore=False, load_strict=True)
+
+    def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = None) -> tuple[str, dict]:
+        labels = np.asarray(data[self.output_label_key]).T
+        path = write_label(labels, data["image_path"], extension or data.get("result_extension"))
+        return path, data.get(self.output_json_key, {})
+
+
+class CurrentSegmenter:
+    """A :class:`~cxr_attn_unet.inference.Segmenter` of bundles whose weights may change; loads them again when they do.
+
+    Args:
+        bundles: their folder.
+        structures: those wanted.
+    """
+
+    def __init__(self, bundles: Path, structures: Sequence[str]) -> None:
+        self._bundles, self._structures = bundles, list(structures)
+        self._state: Any = None
+        self._segmenter: Segmenter | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Segmenter:
+        with self._lock:
+            state = [(path, path.stat().st_mtime_ns) for path in sorted(self._bundles.glob("*/models/model.pt"))]
+            if self._segmenter is None or state != self._state:
+                self._segmenter = Segmenter.from_bundles(self._structures, self._bundles)
+                self._state = state
+            return self._segmenter
+
+
+class AllStructures(InferTask):
+    """All structures as one label map: 1 lungs, 2 heart, 3 ribs, 4 clavicles; where they overlap, the higher one.
+
+    Args:
+        bundles: folder of the bundles.
+        structures: those wanted.
+    """
+
+    def __init__(self, bundles: Path, structures: Sequence[str]) -> None:
+        labels = label_values(structures)
+        super().__init__(
+            type=InferType.SEGMENTATION,
+            labels=labels,
+            dimension=2,
+            description=f"All structures in one label map: {', '.join(f'{v} {n}' for n, v in labels.items())}; "
+            "where they overlap, the one further down this list is what is seen",
+        )
+        self._current = CurrentSegmenter(bundles, list(labels))
+
+    def is_valid(self) -> bool:
+        return True
+
+    def __call__(self, request: dict[str, Any], callbacks: Any = None) -> tuple[str, dict[str, Any]]:
+        begin = time.time()
+        path = request["image"]
+        found = self._current()(path)
+        file = write_label(label_map(found.masks), path, request.get("result_extension"))
+        return file, {
+            "label_names": self.labels,
+            "latencies": {"total": round(time.time() - begin, 2)},
+            "confidences": {name: round(value, 4) for name, value in found.confidences.items()},
+            "warnings": list(found.warnings),
+        }
+
+
+class BundleTrainer(BundleTrainTask):
+    """Training of a bundle on the final labels, which keeps the weights unless training makes them better.
+
+    They are validated before the first epoch; only better ones replace them (and those from before stay beside them,
+    as ``model.previous.pt``). Label maps of several structures are split: the bundle learns from its own structure.
+    """
+
+    def __init__(self, path: str, conf: dict[str, str]) -> None:
+        super().__init__(path, conf)
+        self.structure = json.loads(Path(self.bundle_config_path).read_text(encoding="utf-8"))["structure"]
+
+    def _fetch_datalist(self, request: dict[str, Any], datastore: Any) -> list[dict[str, str]]:
+        items, problems = [], []
+        for item in super()._fetch_datalist(request, datastore):
+            try:
+                items.append({**item, "label": self._own_label(item)})
+            except RadiographError as error:
+                problems.append(str(error))
+        for problem in problems:
+            logger.warning(f"Not trained on: {problem}")
+        if not items:
+            raise ValueError(
+                f"no final label of the {self.structure} to train on. Submit some first, made with the model of the "
+                f"{self.structure} or of all structures. {' '.join(problems)}"
+            )
+        return items
+
+    def _own_label(self, item: dict[str, str]) -> str:
+        """The label, or for a map of several structures a file of this bundle's structure alone."""
+        values = read_labels(item["label"])
+        found = set(np.unique(values)) - {0}
+        if not found:
+            raise RadiographError(f"{item['label']}: empty. Draw the {self.structure}, or remove the label.")
+        if len(found) == 1:
+            return item["label"]
+        known = {**label_values(), **label_values([self.structure])}
+        mine = values == known[self.structure]
+        if not found <= set(known.values()) or not mine.any():
+            raise RadiographError(
+                f"{item['label']}: has the values {sorted(map(int, found))}; expected one, or those of a label map: "
+                f"{', '.join(f'{value} {name}' for name, value in known.items())}."
+            )
+        folder = Path(self.bundle_path) / "eval" / "labels"
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{Path(item['label']).name.split('.')[0]}.png"
+        Image.fromarray(mine.astype(np.uint8) * 255).save(target)
+        return str(target)
+
+    def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        handlers = copy.deepcopy(overrides["train#handlers"])
+        if overrides.get("validate#dataset#data") == []:
+            # nothing to validate on: the weights of the last epoch are saved
+            handlers = [handler for handler in handlers if handler["_target_"] != "ValidationHandler"]
+        for handler in handlers:
+            if handler["_target_"] == "ValidationHandler":
+                handler["exec_at_start"] = True
+        overrides["train#handlers"] = handlers
+        overrides["learning_rate"] = FINE_TUNING_RATE
+        overrides["batch_size"] = max(1, min(8, len(overrides["train#dataset#data"])))
+        return overrides

@@ -1,3 +1,0 @@
-"""MONAI Label's entry to the application: monailabel start_server --app label --studies DIR (see docs/label.md)."""
-
-from cxr_attn_unet.label import ChestRadiographApp as MyApp  # noqa: F401

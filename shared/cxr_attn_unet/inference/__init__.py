@@ -1,0 +1,30 @@
+"""Bundles at work: all of them on one radiograph, or one of them on a folder."""
+
+from .folder import (
+    AtomicPNGWriter,
+    FolderError,
+    FolderEvaluator,
+    MaskLayout,
+    TolerantDataset,
+    collate_readable,
+    radiographs_in,
+    to_columns_rows,
+)
+from .segmentation import Segmentation
+from .segmenter import Segmenter
+from .views import VIEWS, ViewsInferer
+
+__all__ = [
+    "VIEWS",
+    "AtomicPNGWriter",
+    "FolderError",
+    "FolderEvaluator",
+    "MaskLayout",
+    "Segmentation",
+    "Segmenter",
+    "TolerantDataset",
+    "ViewsInferer",
+    "collate_readable",
+    "radiographs_in",
+    "to_columns_rows",
+]

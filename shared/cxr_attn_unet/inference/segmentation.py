@@ -1,0 +1,79 @@
+"""What was found in one radiograph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..io import Radiograph
+from ..output import draw_overlay, save
+
+__all__ = ["Segmentation"]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The structures found in one radiograph.
+
+    Attributes:
+        radiograph: as read; ``radiograph.pixels`` are ``(rows, columns)``, halved where a side is above 6000.
+        masks: by structure, ``(rows, columns)`` bool over the file's own pixels, as stored.
+        confidences: by structure, 0 to 1: the Dice that the mask would have with a truth drawn from the network's own
+            probabilities, 2 sum(p m) / (sum(p) + sum(m)); 0 where nothing was found. A network can be sure and wrong.
+        agreements: by structure, 0 to 1: mean Dice between the mask and those of single views; only with ``tta``.
+        measurements: see :func:`cxr_attn_unet.analysis.measurements.measure`.
+        warnings: what quality control noticed, in words; empty if nothing.
+        versions: by structure, the version of the bundle.
+    """
+
+    radiograph: Radiograph
+    masks: Mapping[str, np.ndarray]
+    confidences: Mapping[str, float]
+    agreements: Mapping[str, float]
+    measurements: Mapping[str, float | str | None]
+    warnings: Sequence[str]
+    versions: Mapping[str, str]
+    _restore: Mapping[str, Callable[[], np.ndarray]] = field(repr=False, default_factory=dict)
+
+    @cached_property
+    def probabilities(self) -> dict[str, np.ndarray]:
+        """By structure, ``(rows, columns)`` float32 from 0 to 1 over the file's own pixels; made when first asked."""
+        return {structure: restore() for structure, restore in self._restore.items()}
+
+    def upright(self, structure: str) -> np.ndarray:
+        """A mask as a person would see it, ``(rows, columns)`` bool."""
+        return self.radiograph.orientation.apply(self.masks[structure])
+
+    def plot(self, side: int = 1024) -> Image.Image:
+        """The upright radiograph with outlines in fixed colours, both diameters of the ratio, and a legend.
+
+        Args:
+            side: of the square that the picture fits, in pixels.
+        """
+        return draw_overlay(self.radiograph, self.masks, self.measurements, side)
+
+    def save(self, folder: str | os.PathLike, formats: Sequence[str] = ("png",), stem: str | None = None) -> list[Path]:
+        """Write the result; each file appears whole or not at all.
+
+        Args:
+            folder: made if missing.
+            formats: of ``cxr_attn_unet.output.FORMATS``.
+            stem: start of the files' names; that of the radiograph if not given.
+
+        Returns:
+            the files.
+
+        Raises:
+            ValueError: an unknown format.
+            RadiographError: ``dicom-seg`` for what is not DICOM.
+            ImportError: the format needs a package that is not installed.
+            OSError: cannot be written.
+        """
+
+        return save(self, folder, formats, stem)

@@ -1,0 +1,32 @@
+"""Results as files: masks, label maps, NIfTI, DICOM, figures of one radiograph; COCO, Parquet, a report of many."""
+
+from .coco import write_coco
+from .formats import COLLECTIONS, FORMATS, SegmentedRadiograph, check_formats, file_names, is_dicom_file, save
+from .masks import label_map, one_bit_png
+from .nifti import geometry, save_nifti
+from .overlay import draw_overlay
+from .parquet import write_parquet
+from .report import Column, Entry, write_report
+from .rle import decode, encode
+
+__all__ = [
+    "COLLECTIONS",
+    "FORMATS",
+    "Column",
+    "Entry",
+    "SegmentedRadiograph",
+    "check_formats",
+    "decode",
+    "draw_overlay",
+    "encode",
+    "file_names",
+    "geometry",
+    "is_dicom_file",
+    "label_map",
+    "one_bit_png",
+    "save",
+    "save_nifti",
+    "write_coco",
+    "write_parquet",
+    "write_report",
+]

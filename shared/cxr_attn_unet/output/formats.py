@@ -1,0 +1,269 @@
+"""The formats of one radiograph's results and of many, by the names that ``segment --format`` takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from .. import __version__
+from ..figures import four_around
+from ..files import radiograph_stem, written
+from ..io import Radiograph, RadiographError
+from ..io.dicom import is_dicom
+from ..structures import colour_of, label_values
+from .dicom_seg import check_codes, write_dicom_seg
+from .masks import label_map, one_bit_png
+from .nifti import save_nifti
+from .overlay import draw_overlay
+
+__all__ = [
+    "COLLECTIONS",
+    "FORMATS",
+    "Format",
+    "SegmentedRadiograph",
+    "check_formats",
+    "file_names",
+    "is_dicom_file",
+    "save",
+]
+
+OVERLAY_SIDE = 1024
+JPEG_QUALITY = 88
+CORNERS = 4  # of the figure
+
+
+class SegmentedRadiograph(Protocol):
+    """What the formats write, such as a :class:`~cxr_attn_unet.inference.Segmentation`."""
+
+    @property
+    def radiograph(self) -> Radiograph:
+        """The radiograph as read."""
+
+    @property
+    def masks(self) -> Mapping[str, np.ndarray]:
+        """By structure, ``(rows, columns)`` bool over the file's own pixels, as stored."""
+
+    @property
+    def measurements(self) -> Mapping[str, float | str | None]:
+        """See :func:`cxr_attn_unet.analysis.measure`."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """By structure, the version of the weights."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of one radiograph's results.
+
+    Attributes:
+        description: for ``--help``.
+        ending: of the file's name behind the stem; with ``{structure}`` in it, there is one file per structure.
+        write: takes the results and a path by structure, or by ``""`` where there is one file.
+        packages: what it needs beyond the package's own dependencies.
+        dicom_only: whether only DICOM radiographs have it.
+    """
+
+    description: str
+    ending: str
+    write: Callable[[SegmentedRadiograph, Mapping[str, Path]], None]
+    packages: tuple[str, ...] = ()
+    dicom_only: bool = False
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A format of all radiographs together.
+
+    Attributes:
+        description: for ``--help``.
+        file: its name.
+        packages: what it needs beyond the package's own dependencies.
+    """
+
+    description: str
+    file: str
+    packages: tuple[str, ...]
+
+
+def _write_png(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+    for structure, path in paths.items():
+        with written(path) as temporary:
+            temporary.write_bytes(one_bit_png(result.masks[structure]))
+
+
+def _write_nifti(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+    for structure, path in paths.items():
+        save_nifti(result.masks[structure].astype(np.uint8), result.radiograph, path)
+
+
+def _write_label_map(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+    picture = Image.fromarray(label_map(result.masks))
+    # a palette shows the labels in colour; the values stay what they are
+    palette = [0, 0, 0]
+    names = dict.fromkeys([*label_values(), *label_values(result.masks)])
+    for name in names:
+        palette.extend(colour_of(name))
+    picture.putpalette(palette)
+    _save_picture(picture, paths[""], optimize=True)
+
+
+def _write_label_map_nifti(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+    save_nifti(label_map(result.masks), result.radiograph, paths[""])
+
+
+def _write_dicom_seg(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+    source = result.radiograph.path
+    if not is_dicom_file(source):
+        raise RadiographError(f"{source}: not DICOM, which dicom-seg needs. Choose another format.")
+    write_dicom_seg(paths[""], source, result.masks, __version__, result.versions)
+
+
+def _write_overlay(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+    picture = draw_overlay(result.radiograph, result.masks, result.measurements, OVERLAY_SIDE)
+    _save_picture(picture, paths[""], quality=JPEG_QUALITY)
+
+
+def _write_figure(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+    radiograph = result.radiograph
+    shown = list(result.masks)[:CORNERS]
+    upright = {structure: radiograph.orientation.apply(result.masks[structure]) for structure in shown}
+    _save_picture(four_around(radiograph.upright(), upright), paths[""], optimize=True)
+
+
+def _save_picture(picture: Image.Image, path: Path, **options: int) -> None:
+    kind = "JPEG" if path.suffix == ".jpg" else "PNG"
+    with written(path) as temporary:
+        picture.save(temporary, format=kind, **options)
+
+
+FORMATS: dict[str, Format] = {
+    "png": Format("a one-bit mask per structure, STEM_STRUCTURE.png", "_{structure}.png", _write_png),
+    "labelmap": Format(
+        "one picture of labels, STEM_labels.png: 1 lungs, 2 heart, 3 ribs, 4 clavicles, later ones on top",
+        "_labels.png",
+        _write_label_map,
+    ),
+    "labelmap-nifti": Format("the same labels as STEM_labels.nii.gz", "_labels.nii.gz", _write_label_map_nifti),
+    "nifti": Format(
+        "a mask per structure with spacing and orientation, STEM_STRUCTURE.nii.gz",
+        "_{structure}.nii.gz",
+        _write_nifti,
+    ),
+    "dicom-seg": Format(
+        "a DICOM Segmentation, STEM.seg.dcm, of DICOM radiographs",
+        ".seg.dcm",
+        _write_dicom_seg,
+        packages=("highdicom",),
+        dicom_only=True,
+    ),
+    "overlay": Format("the radiograph with outlines and diameters, STEM_overlay.jpg", "_overlay.jpg", _write_overlay),
+    "figure": Format("the radiograph with a structure at each corner, STEM_figure.png", "_figure.png", _write_figure),
+}
+COLLECTIONS: dict[str, Collection] = {
+    "coco": Collection("COCO JSON with run-length encoded masks, coco.json", "coco.json", ("pycocotools",)),
+    "parquet": Collection(
+        "measurements and run-length encoded masks in one table, segmentations.parquet",
+        "segmentations.parquet",
+        ("pycocotools", "pyarrow"),
+    ),
+}
+
+
+def check_formats(formats: Sequence[str], structures: Sequence[str]) -> None:
+    """Make sure, before hours are spent, that formats can be written for structures with what is installed.
+
+    Args:
+        formats: of :data:`FORMATS` and :data:`COLLECTIONS`.
+        structures: those that will be segmented.
+
+    Raises:
+        ImportError: a package is missing; the message says how to get it.
+        ValueError: an unknown format, or one that cannot hold one of the structures; the message names the remedy.
+    """
+    for name in formats:
+        kind = FORMATS.get(name) or COLLECTIONS.get(name)
+        if kind is None:
+            raise ValueError(_unknown(name))
+        for package in kind.packages:
+            try:
+                import_module(package)
+            except ImportError as error:
+                raise ImportError(
+                    f"the format {name} needs {package}; install it: pip install 'cxr-attn-unet[formats]'"
+                ) from error
+    if "dicom-seg" in formats:
+        check_codes(structures)
+
+
+def is_dicom_file(path: str | os.PathLike) -> bool:
+    """Whether a segmentation object can refer to this file."""
+    return os.path.isfile(path) and is_dicom(os.fspath(path))
+
+
+def file_names(stem: str, structures: Sequence[str], form: str) -> list[str]:
+    """Names of the files that a format makes for one radiograph.
+
+    Args:
+        stem: the radiograph's.
+        structures: those segmented.
+        form: of :data:`FORMATS`.
+
+    Raises:
+        ValueError: an unknown format, or one for collections.
+    """
+    return list(_names(stem, structures, form).values())
+
+
+def _names(stem: str, structures: Sequence[str], form: str) -> dict[str, str]:
+    """The same by structure, or by ``""`` where there is one file."""
+    if form in COLLECTIONS:
+        raise ValueError(f"format {form} is a table of many radiographs; write it with the segment command")
+    if form not in FORMATS:
+        raise ValueError(_unknown(form))
+    ending = FORMATS[form].ending
+    if "{structure}" not in ending:
+        return {"": stem + ending}
+    return {structure: stem + ending.format(structure=structure) for structure in structures}
+
+
+def _unknown(form: str) -> str:
+    return f"format is {form!r}, must be one of {', '.join(FORMATS)}"
+
+
+def save(
+    result: SegmentedRadiograph, folder: str | os.PathLike, formats: Sequence[str] = ("png",), stem: str | None = None
+) -> list[Path]:
+    """Write the results of a radiograph; each file appears whole or not at all.
+
+    Args:
+        result: what to write.
+        folder: made if missing.
+        formats: of :data:`FORMATS`.
+        stem: start of the files' names; that of the radiograph if not given.
+
+    Returns:
+        the files.
+
+    Raises:
+        ValueError: an unknown format, or a structure that it cannot hold.
+        RadiographError: ``dicom-seg`` for what is not DICOM.
+        ImportError: the format needs a package that is not installed.
+        OSError: cannot be written.
+    """
+    if stem is None:
+        stem = radiograph_stem(result.radiograph.path)
+    files: list[Path] = []
+    for form in dict.fromkeys(formats):
+        names = _names(stem, list(result.masks), form)
+        paths = {structure: Path(folder) / name for structure, name in names.items()}
+        FORMATS[form].write(result, paths)
+        files.extend(paths.values())
+    return files

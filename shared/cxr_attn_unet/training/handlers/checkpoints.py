@@ -1,0 +1,153 @@
+"""Best weights and the state to resume from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from ...files import written
+from ...networks import save_weights
+
+__all__ = ["Checkpoints"]
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """Save the best weights after each validation and the whole state after each epoch; resume from the latter.
+
+    Both are written to a temporary name first, so an interrupted run never leaves half a file, which is why this is
+    not MONAI's ``CheckpointSaver``. Weights that stood at ``weights_path`` before the run are kept beside it as
+    ``*.previous.pt``. A run without any validation saves its weights when it ends.
+
+    Args:
+        weights_path: file of the best weights, a bare state dict: what all of MONAI reads without being told a key;
+            a record of it lies beside it, see :mod:`cxr_attn_unet.networks.checkpoint`.
+        last_path: file of the state after the last epoch.
+        save_dict: objects with a state, by name, wrapped for distributed training or not.
+        weights: the network to save as the best: the one that ``evaluator`` judges.
+        evaluator: validation engine whose key metric decides what is best; more is better.
+        resume: continue from ``last_path``.
+
+    Raises:
+        FileNotFoundError: ``resume`` without a file to resume from.
+        ValueError: the run to resume is not this one (another architecture, number of epochs or length of an epoch).
+    """
+
+    def __init__(
+        self,
+        weights_path: str | os.PathLike,
+        last_path: str | os.PathLike,
+        save_dict: Mapping[str, Any],
+        weights: torch.nn.Module,
+        evaluator: Engine | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.weights_path, self.last_path = Path(weights_path), Path(last_path)
+        self.save_dict = {name: getattr(value, "module", value) for name, value in save_dict.items()}
+        self.weights = getattr(weights, "module", weights)
+        self.evaluator = evaluator
+        self.resume = resume
+        self.best: float | None = None
+        self._own_weights = False  # has this run written weights_path yet?
+        self._writes = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        if resume and not self.last_path.is_file():
+            raise FileNotFoundError(
+                f"{self.last_path}: nothing to resume from. Run without --resume first, or name the folder of the "
+                "earlier run with --output_dir."
+            )
+
+    def attach(self, engine: Engine) -> None:
+        if self.resume:
+            engine.add_event_handler(Events.STARTED, self._load)
+        else:
+            engine.add_event_handler(Events.STARTED, self._begin_average, engine)
+        if self.evaluator is not None:
+            if not self.resume:  # a validation before the first epoch would come before the above
+                self.evaluator.add_event_handler(Events.STARTED, self._begin_average, engine)
+            self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._validated)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_last)
+        engine.add_event_handler(Events.COMPLETED, self._completed)
+
+    def _load(self, engine: Engine) -> None:
+        try:
+            state = torch.load(self.last_path, map_location="cpu", weights_only=True)
+            run = state.pop("run")
+        except Exception as error:
+            raise ValueError(
+                f"{self.last_path}: not a checkpoint to resume from ({error}). Delete it and start anew."
+            ) from error
+        for name, value in (("epochs", engine.state.max_epochs), ("iterations an epoch", engine.state.epoch_length)):
+            if run[name] != value:
+                # the learning rate's schedule is laid out over the whole run
+                raise ValueError(
+                    f"{self.last_path} is from a run of {run[name]} {name}, this one has {value}. Resume with the same "
+                    "data, --batch_size and --epochs, or start a new run from its weights with --initial_weights."
+                )
+        try:
+            for name, target in self.save_dict.items():
+                target.load_state_dict(state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{self.last_path} is of another network or optimiser ({str(error).splitlines()[0]}). Resume with the "
+                "--network_name and --width of that run."
+            ) from error
+        if engine.scaler is not None and "scaler" in state:  # type: ignore[attr-defined]
+            engine.scaler.load_state_dict(state["scaler"])  # type: ignore[attr-defined]
+        engine.state.epoch, engine.state.iteration = run["epoch"], run["iteration"]
+        self.best, self._own_weights = run["best"], run["best"] is not None
+        logger.info(f"Resumed from {self.last_path} after epoch {run['epoch']}.")
+
+    def _begin_average(self, engine: Engine) -> None:
+        # the average starts where the training does, also where a handler before this one has loaded other weights
+        model = self.save_dict.get("model")
+        if engine.state.iteration == 0 and isinstance(model, torch.nn.Module) and model is not self.weights:
+            self.weights.load_state_dict(model.state_dict())
+
+    def _validated(self, evaluator: Engine) -> None:
+        metric = float(evaluator.state.metrics[evaluator.state.key_metric_name])  # type: ignore[attr-defined]
+        if self.best is None or metric > self.best:
+            self.best = metric
+            self._save_weights()
+            logger.info(f"Best so far: {evaluator.state.key_metric_name} {metric:.4f}.")  # type: ignore[attr-defined]
+
+    def _save_weights(self) -> None:
+        if self._writes:
+            if not self._own_weights and self.weights_path.is_file():
+                previous = self.weights_path.with_suffix(".previous.pt")
+                record = self.weights_path.with_suffix(".json")
+                if record.is_file():
+                    with written(previous.with_suffix(".json")) as path:
+                        shutil.copyfile(record, path)
+                with written(previous) as path:
+                    shutil.copyfile(self.weights_path, path)
+                logger.info(f"Kept the weights from before this run as {previous}.")
+            save_weights(self.weights, self.weights_path)
+        self._own_weights = True
+
+    def _save_last(self, engine: Engine) -> None:
+        if not self._writes:
+            return
+        state = {name: value.state_dict() for name, value in self.save_dict.items()}
+        if engine.scaler is not None:  # type: ignore[attr-defined]
+            state["scaler"] = engine.scaler.state_dict()  # type: ignore[attr-defined]
+        state["run"] = {
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "epochs": engine.state.max_epochs,
+            "iterations an epoch": engine.state.epoch_length,
+            "best": self.best,
+        }
+        with written(self.last_path) as path:
+            torch.save(state, path)
+
+    def _completed(self, engine: Engine) -> None:
+        if not self._own_weights:
+            self._save_weights()

@@ -1,0 +1,122 @@
+"""Train a bundle as its shipped weights were trained: in the stages of its configs/recipe.json, coarse to fine.
+
+Each stage is one run of configs/train.json with a few overrides, from the best weights of the stage before. Whatever is
+finished is skipped and whatever was interrupted goes on, so the same command again continues after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow, create_workflow
+
+from ..bundle import cause_of
+from ..datasets import DatasetError
+
+__all__ = ["stages", "train_stage"]
+
+logger = logging.getLogger(__name__)
+LAST, BEST = "last.pt", "model.pt"
+
+
+def stages(bundle_root: Path) -> list[dict[str, Any]]:
+    """The overrides of each stage.
+
+    Raises:
+        FileNotFoundError: the bundle has no recipe.
+        ValueError: the recipe is no list of overrides.
+    """
+    path = bundle_root / "configs" / "recipe.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file. Name a bundle's folder.")
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))["stages"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{path}: expected {{"stages": [{{...}}, ...]}} ({error}). Correct it.') from error
+    if not listed or not all(isinstance(stage, dict) and "epochs" in stage for stage in listed):
+        raise ValueError(f"{path}: each stage needs its epochs. Correct it.")
+    return listed
+
+
+def train_stage(
+    bundle_root: Path,
+    overrides: dict[str, Any],
+    folder: Path,
+    start: Path | None,
+    prepare: Callable[[ConfigWorkflow], None] | None = None,
+) -> Path:
+    """Run one stage, or the rest of it, unless it is finished.
+
+    Args:
+        bundle_root: folder of the bundle.
+        overrides: values for the head of ``train.json``.
+        folder: for its logs, pictures and weights.
+        start: weights to start from.
+        prepare: called with the workflow before it runs.
+
+    Returns:
+        the best weights of the stage.
+    """
+    done = 0
+    if (folder / LAST).is_file():
+        done = torch.load(folder / LAST, map_location="cpu", weights_only=True)["run"]["epoch"]
+    if done < overrides["epochs"] or not (folder / BEST).is_file():
+        workflow = create_workflow(
+            config_file=str(bundle_root / "configs" / "train.json"),
+            workflow_type="train",
+            bundle_root=str(bundle_root),
+            output_dir=str(folder),
+            ckpt_dir=str(folder),
+            initial_weights=None if start is None else str(start),
+            resume=done > 0,
+            **overrides,
+        )
+        if prepare is not None:
+            prepare(workflow)
+        workflow.run()
+        workflow.finalize()
+    return folder / BEST
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m cxr_attn_unet.training.recipe",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Example:\n"
+        "  python -m cxr_attn_unet.training.recipe bundles/heart_attn_unet --dataset_dir JSRT --output out",
+    )
+    parser.add_argument("bundle", type=Path, help="folder of the bundle")
+    parser.add_argument("--dataset_dir", required=True, help="the data, as for configs/train.json")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the stages")
+    parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("KEY", "JSON"), help="in every stage")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        common = {key: json.loads(value) for key, value in options.set}
+        listed = stages(options.bundle)
+        weights = None
+        for number, overrides in enumerate(listed, 1):
+            logger.info(f"Stage {number} of {len(listed)}: {overrides}")
+            folder = options.output / f"stage_{number}"
+            values = {**overrides, **common, "dataset_dir": options.dataset_dir}
+            weights = train_stage(options.bundle, values, folder, weights)
+    except Exception as error:
+        cause = cause_of(error)  # MONAI wraps what a config raises
+        if not isinstance(cause, (DatasetError, FileNotFoundError, ValueError)):
+            raise
+        print(cause, file=sys.stderr)
+        return 1
+    print(weights)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""A bundle as a zip for strangers: with the package that its configs use, TorchScript, and checksums."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import yaml
+from monai.bundle import ckpt_export
+
+import cxr_attn_unet
+from cxr_attn_unet.files import written
+from cxr_attn_unet.networks.checkpoint import sha256
+
+__all__ = ["LARGEST_FILE", "SUMS", "large_files", "package_bundle", "released_config", "unpack"]
+
+PACKAGE = Path(cxr_attn_unet.__file__).resolve().parent
+SUMS = "SHA256SUMS"
+LARGEST_FILE = 25 * 2**20  # of the model zoo, in bytes; what is larger is named in large_files.yml
+CONTENT = ("LICENSE", "configs/*", "docs/*", "models/model.pt")
+# Where a config finds the bundle: MONAI tells it to a config only as bundle_root, which is "." unless someone sets it,
+# but its workflow knows the folder of the config, and its tools put the bundle on sys.path.
+FIND_PACKAGE = (
+    '"package": "$runpy.run_path(next(filter(os.path.isfile, [os.path.join(str(root), \'carried.py\') for root in '
+    "[frame.frame.f_locals['self'].config_root_path.parent for frame in inspect.stack(0) if "
+    "isinstance(frame.frame.f_locals.get('self'), monai.bundle.ConfigWorkflow)] + [@bundle_root] + sys.path]), "
+    "'carried.py (name the folder of the bundle with --bundle_root)'))['package']\","
+)
+
+
+def released_config(text: str) -> str:
+    """A config of the repository as it is released: what it takes from the package, it takes from the carried one.
+
+    Args:
+        text: JSON.
+
+    Returns:
+        JSON, laid out as it was.
+    """
+    lines = []
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        if '"$import cxr_attn_unet"' in line:
+            imports = [name for name in ("inspect", "runpy", "sys") if f'"$import {name}"' not in text]
+            lines += [f'{indent}"$import {name}",' for name in imports]
+            lines[-1] = lines[-1][: None if line.endswith(",") else -1]
+            continue
+        if '"_target_": "cxr_attn_unet.' in line:
+            lines.append(f'{indent}"_requires_": "@package",')
+        else:
+            line = re.sub(r"(?<![\w.@])cxr_attn_unet\.", "@package.", line)
+        lines.append(line)
+        if line.strip().startswith('"bundle_root":'):
+            lines.append(indent + FIND_PACKAGE)
+    released = "\n".join(lines) + "\n"
+    json.loads(released)
+    return released
+
+
+def large_files(folder: Path, url: str | None, largest: int = LARGEST_FILE) -> list[str]:
+    """Take files above a size out of a bundle and name them in ``large_files.yml``, as the model zoo has it.
+
+    Args:
+        folder: the bundle.
+        url: where the files lie, with their path inside the bundle behind it.
+        largest: in bytes.
+
+    Returns:
+        their paths inside the bundle.
+
+    Raises:
+        ValueError: there are some, and no ``url``.
+    """
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size > largest]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    if not names:
+        return []
+    if url is None:
+        raise ValueError(f"{', '.join(names)}: above {largest / 2**20:.0f} MB. Name where they will lie with --url.")
+    entries = [
+        {"path": name, "url": f"{url.rstrip('/')}/{name}", "hash_val": sha256(path), "hash_type": "sha256"}
+        for name, path in zip(names, paths, strict=True)
+    ]
+    (folder / "large_files.yml").write_text(yaml.safe_dump({"large_files": entries}, sort_keys=False), encoding="utf-8")
+    for path in paths:
+        path.unlink()
+    return names
+
+
+def package_bundle(bundle: Path, output: Path, url: str | None = None) -> Path:
+    """Write the zip of a bundle.
+
+    Args:
+        bundle: its folder in the repository.
+        output: folder for the zip.
+        url: of large files, see :func:`large_files`.
+
+    Returns:
+        ``NAME_vVERSION.zip``, whose top folder is ``NAME``; equal for equal content.
+
+    Raises:
+        FileNotFoundError: no bundle, or one without weights.
+        ValueError: the weights are not those on record in its metadata, or a file is too large.
+    """
+    metadata = bundle / "configs" / "metadata.json"
+    weights = bundle / "models" / "model.pt"
+    for path in (metadata, weights):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file. Name a bundle's folder, with its weights.")
+    about = json.loads(metadata.read_text(encoding="utf-8"))
+    if sha256(weights) != about["weights"]["sha256"]:
+        raise ValueError(
+            f"{weights} is not what {metadata} has on record. Release weights with "
+            "python -m cxr_attn_unet_dev.tools.release_weights."
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / bundle.resolve().name
+        for pattern in CONTENT:
+            for path in sorted(bundle.glob(pattern)):
+                target = folder / path.relative_to(bundle)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if path.suffix == ".json" and path.parent.name == "configs" and path.name != "metadata.json":
+                    target.write_text(released_config(path.read_text(encoding="utf-8")), encoding="utf-8")
+                else:
+                    shutil.copyfile(path, target)
+        shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        shutil.copyfile(Path(__file__).with_name("carried.py"), folder / "carried.py")
+        configs = folder / "configs"
+        logging.getLogger("monai.bundle.scripts").setLevel(logging.WARNING)
+        with contextlib.redirect_stdout(io.StringIO()):
+            ckpt_export(
+                net_id="network_def",
+                filepath=str(folder / "models" / "model.ts"),
+                ckpt_file=str(folder / "models" / "model.pt"),
+                meta_file=str(configs / "metadata.json"),
+                config_file=str(configs / "inference.json"),
+                bundle_root=str(folder),
+            )
+        large_files(folder, url)
+        target = output / f"{folder.name}_v{about['version']}.zip"
+        with written(target) as path:
+            _zip(folder, path)
+    return target
+
+
+def _zip(folder: Path, target: Path) -> None:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    sums = "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        content = {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in paths}
+        content[f"{folder.name}/{SUMS}"] = sums.encode()
+        for name, data in content.items():
+            entry = zipfile.ZipInfo(name)  # of 1980: the same content gives the same zip
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, data)
+
+
+def unpack(archive: Path, output: Path) -> Path:
+    """Unpack a zip of :func:`package_bundle`.
+
+    Args:
+        archive: the zip.
+        output: folder to unpack into.
+
+    Returns:
+        the bundle's folder.
+
+    Raises:
+        ValueError: a file is not the one that ``SHA256SUMS`` names, or has a path outside the bundle.
+    """
+    with zipfile.ZipFile(archive) as content:
+        names = [name for name in content.namelist() if not name.endswith("/")]
+        tops = {Path(name).parts[0] for name in names}
+        if len(tops) != 1 or any(".." in Path(name).parts or Path(name).is_absolute() for name in names):
+            raise ValueError(f"{archive}: not a bundle, its files are not in one folder.")
+        (top,) = tops
+        lines = content.read(f"{top}/{SUMS}").decode().splitlines() if f"{top}/{SUMS}" in names else []
+        sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        for name in names:
+            inside = name.removeprefix(f"{top}/")
+            if inside != SUMS and hashlib.sha256(content.read(name)).hexdigest() != sums.get(inside):
+                raise ValueError(f"{archive}: {inside} is not the file of {SUMS}. Get the zip again.")
+        content.extractall(output)
+    return output / top

@@ -1,0 +1,103 @@
+"""Make the weights file of a bundle from one or several training runs: averaged, in half precision.
+
+The weights of runs that were fine-tuned from the same start can be averaged, which is often better than each of them
+(Wortsman et al., Model soups, ICML 2022). Half precision halves the file; the network computes in full precision as
+before. The weights must fit the network of the bundle's inference.json; their checksum goes into its metadata.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from monai.bundle import ConfigParser
+
+from cxr_attn_unet.files import written
+from cxr_attn_unet.networks.checkpoint import check_fit, describe_mismatch, read_state_dict, sha256
+
+__all__ = ["average", "release"]
+
+
+def average(paths: Sequence[str | Path]) -> dict[str, torch.Tensor]:
+    """Mean of the weights in several files, tensor by tensor.
+
+    Raises:
+        FileNotFoundError, ValueError: a file cannot be read, or is of another architecture than the first.
+    """
+    states = [read_state_dict(path) for path in paths]
+    first = states[0]
+    for path, state in zip(paths, states, strict=True):
+        mismatch = describe_mismatch(first, state)
+        if mismatch:
+            raise ValueError(f"{path} is of another architecture than {paths[0]}: {mismatch}")
+    mean = {}
+    for name, value in first.items():
+        if value.is_floating_point():
+            mean[name] = torch.stack([state[name].double() for state in states]).mean(0).to(torch.float32)
+        else:
+            mean[name] = value
+    return mean
+
+
+def release(state: Mapping[str, torch.Tensor], bundle: Path) -> Path:
+    """Write the weights of a bundle in half precision, and their SHA-256 and network into its metadata.
+
+    Args:
+        state: the weights.
+        bundle: folder of the bundle.
+
+    Returns:
+        ``models/model.pt``.
+
+    Raises:
+        FileNotFoundError: no bundle.
+        RuntimeError: the weights are not of the network of its ``inference.json``.
+        ValueError: the metadata have no place for a checksum.
+    """
+    config, metadata = bundle / "configs" / "inference.json", bundle / "configs" / "metadata.json"
+    if not config.is_file() or not metadata.is_file():
+        raise FileNotFoundError(f"{bundle}: no bundle, it has no configs/inference.json or metadata.json.")
+    parser = ConfigParser(ConfigParser.load_config_file(config))
+    network = parser.get_parsed_content("network_def")
+    check_fit(network, state)
+    half = network.state_dict()
+    half.update({name: value.half() if value.is_floating_point() else value for name, value in state.items()})
+    text, places = metadata.read_text(encoding="utf-8"), r'("sha256": )"[0-9a-f]*"'
+    if len(re.findall(places, text)) != 1:
+        raise ValueError(f'{metadata}: needs one "sha256" under "weights".')
+    target = bundle / "models" / "model.pt"
+    with written(target) as path:
+        torch.save(half, path)
+        text = re.sub(places, rf'\1"{sha256(path)}"', text)
+    with written(metadata) as path:
+        path.write_text(text, encoding="utf-8")
+    target.with_suffix(".json").unlink(missing_ok=True)  # the record of a training run, which would take precedence
+    return target
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m cxr_attn_unet_dev.tools.release_weights",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Example: python -m cxr_attn_unet_dev.tools.release_weights runs/a/model.pt runs/b/model.pt "
+        "--bundle bundles/heart_attn_unet",
+    )
+    parser.add_argument("weights", nargs="+", help="model.pt of each run")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    options = parser.parse_args(arguments)
+    try:
+        path = release(average(options.weights), options.bundle)
+    except (FileNotFoundError, RuntimeError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

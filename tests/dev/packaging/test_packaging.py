@@ -1,0 +1,288 @@
+"""Released bundles: what is in a zip, the rules it keeps or breaks, the index, and what would go to the hub.
+
+What a stranger does with the zips, in a fresh environment, is tests/acceptance/released_bundles.py (make test-package).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from conftest import BUNDLES
+from cxr_attn_unet.networks import build_network, save_weights
+from cxr_attn_unet.networks.checkpoint import sha256
+from cxr_attn_unet_dev.packaging import build_index, check, package_bundle, push, unpack
+from cxr_attn_unet_dev.packaging.__main__ import main
+from cxr_attn_unet_dev.packaging.hub import TOKEN_VARIABLE
+from cxr_attn_unet_dev.packaging.package import SUMS, large_files, released_config
+from cxr_attn_unet_dev.tools.release_weights import release
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """The lungs' bundle with a small network, as a repository has it."""
+    folder = tmp_path_factory.mktemp("source") / "lungs_attn_unet"
+    shutil.copytree(
+        next(path for path in BUNDLES if path.name == folder.name), folder, ignore=shutil.ignore_patterns("eval")
+    )
+    for name in ("train", "inference", "metadata"):
+        path = folder / "configs" / f"{name}.json"
+        text = path.read_text().replace('"width": 16', '"width": 4').replace('"image_size": 256', '"image_size": 64')
+        path.write_text(text.replace("[256, 256]", "[64, 64]"))
+    torch.manual_seed(0)
+    release(build_network("spatial_attention_unet", width=4, scale=True).state_dict(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archive(source, tmp_path_factory):
+    return package_bundle(source, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture
+def bundle(archive, tmp_path):
+    return unpack(archive, tmp_path)
+
+
+def run(folder, code):
+    """Python in a process of its own in a folder, without this process's package on its path."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=folder, env=environment, text=True, capture_output=True
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_zip_holds_what_a_stranger_needs(archive, bundle, source):
+    with zipfile.ZipFile(archive) as content:
+        names = content.namelist()
+    assert archive.name == "lungs_attn_unet_v0.1.0.zip"
+    assert {name.split("/")[0] for name in names} == {"lungs_attn_unet"}
+    for name in ("LICENSE", SUMS, "carried.py", "models/model.pt", "models/model.ts", "docs/README.md"):
+        assert (bundle / name).is_file(), name
+    assert (bundle / "cxr_attn_unet" / "networks" / "gates.py").is_file()
+    assert not [name for name in names if "__pycache__" in name or "/eval/" in name]
+    assert sha256(bundle / "models" / "model.pt") == sha256(source / "models" / "model.pt")
+
+
+def test_same_content_gives_the_same_zip(archive, source, tmp_path):
+    again = package_bundle(source, tmp_path)
+    with zipfile.ZipFile(archive) as one, zipfile.ZipFile(again) as two:
+        assert one.namelist() == two.namelist()
+        for name in one.namelist():
+            if not name.endswith(("model.ts", SUMS)):  # TorchScript has a name of its own inside
+                assert one.read(name) == two.read(name), name
+
+
+def test_configs_take_the_package_that_is_carried(bundle):
+    for path in (bundle / "configs").glob("*.json"):
+        text = path.read_text()
+        assert "import cxr_attn_unet" not in text and "$cxr_attn_unet" not in text, path
+        if path.name != "metadata.json":
+            assert text.count('"_target_": "cxr_attn_unet') == text.count('"_requires_": "@package"'), path
+    rewritten = released_config('{\n    "a": "$f(cxr_attn_unet.io.read, my.cxr_attn_unet.io)"\n}')
+    assert json.loads(rewritten) == {"a": "$f(@package.io.read, my.cxr_attn_unet.io)"}
+
+
+def test_loads_from_anywhere_with_its_own_code(bundle, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code = f"""
+import sys
+from monai.bundle import load
+for kind in ("train", "inference"):
+    network = load("lungs_attn_unet", bundle_dir={str(bundle.parent)!r}, source="github", workflow_type=kind)
+assert network.width == 4
+print(sys.modules["cxr_attn_unet"].__file__)
+"""
+    status, out, err = run(empty, code)
+    assert status == 0, err
+    assert out.splitlines()[-1] == str(bundle / "cxr_attn_unet" / "__init__.py")
+
+
+def test_other_version_is_refused(bundle, tmp_path):
+    other = tmp_path / "other" / "lungs_attn_unet"
+    shutil.copytree(bundle, other)
+    code = other / "cxr_attn_unet" / "__init__.py"
+    code.write_text(code.read_text().replace('__version__ = "', '__version__ = "9.'))
+    status, _, err = run(
+        tmp_path,
+        f"""
+import runpy
+runpy.run_path({str(bundle / "carried.py")!r})
+runpy.run_path({str(bundle / "carried.py")!r})
+runpy.run_path({str(other / "carried.py")!r})
+""",
+    )
+    assert status != 0
+    assert f"{other} needs cxr_attn_unet 9.0.1.0, but 0.1.0 is loaded from {bundle}" in err
+
+
+def test_elsewhere_without_bundle_root_nothing_is_written(bundle, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    config = bundle / "configs" / "inference.json"
+    status, out, err = run(
+        empty, f"from monai.bundle import run\nrun(config_file={str(config)!r}, dataset_dir={str(bundle / 'docs')!r})"
+    )
+    assert status != 0 and "is not a bundle" in out + err and "--bundle_root" in out + err
+    assert not list(empty.iterdir())
+
+
+def test_released_bundle_keeps_all_rules(bundle):
+    assert check(bundle) == []
+
+
+def edit(path: Path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+BREAKS = {
+    "files": lambda root: (root / "LICENSE").unlink(),
+    "name": lambda root: edit(root / "configs" / "metadata.json", lambda data: data.update(task="Something")),
+    "schema": lambda root: edit(root / "configs" / "metadata.json", lambda data: data.pop("copyright")),
+    "version": lambda root: edit(
+        root / "configs" / "metadata.json", lambda data: data.update(changelog={"0.0.1": "before"})
+    ),
+    "requirements": lambda root: edit(
+        root / "configs" / "metadata.json", lambda data: data.update(numpy_version="2.4.0")
+    ),
+    "size": lambda root: (root / "docs" / "film.avi").write_bytes(bytes(26 * 2**20)),
+    "card": lambda root: (root / "docs" / "README.md").write_text("# Nothing\n"),
+    "paths": lambda root: (root / "docs" / "data_license.txt").write_text("see /home/me/data\n"),
+    "ids": lambda root: edit(root / "configs" / "train.json", lambda data: data.pop("val_interval")),
+    "weights": lambda root: save_weights(
+        build_network("spatial_attention_unet", width=4, scale=True), root / "models" / "model.pt"
+    ),
+    "network": lambda root: edit(root / "configs" / "inference.json", lambda data: data.update(network_name="none")),
+}
+
+
+@pytest.mark.parametrize("rule", BREAKS)
+def test_broken_rule_is_named(bundle, rule):
+    (bundle / SUMS).unlink()  # which every change below breaks as well
+    BREAKS[rule](bundle)
+    assert {broken.rule for broken in check(bundle)} == {rule}
+
+
+def test_published_version_and_changed_file_are_named(bundle):
+    published = {"lungs_attn_unet_v0.1.0": {}}
+    assert [broken.rule for broken in check(bundle, published)] == ["version"]
+    (bundle / "carried.py").write_text("")
+    assert [str(broken) for broken in check(bundle) if broken.rule == "weights"] == [
+        f"weights: carried.py is not the file of {SUMS}"
+    ]
+
+
+def test_damaged_zip_is_refused(archive, tmp_path):
+    damaged = tmp_path / archive.name
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(damaged, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, b"" if name.endswith("LICENSE") else source.read(name))
+    with pytest.raises(ValueError, match=f"LICENSE is not the file of {SUMS}"):
+        unpack(damaged, tmp_path)
+    with zipfile.ZipFile(damaged, "w") as target:
+        target.writestr("../escape", b"")
+    with pytest.raises(ValueError, match="not a bundle"):
+        unpack(damaged, tmp_path)
+
+
+def test_weights_that_are_not_on_record_are_not_released(source, tmp_path, capsys):
+    copy = tmp_path / source.name
+    shutil.copytree(source, copy)
+    save_weights(build_network("spatial_attention_unet", width=4, scale=True), copy / "models" / "model.pt")
+    assert main(["package", str(copy), str(tmp_path / "none"), "--output", str(tmp_path / "dist")]) == 1
+    lines = capsys.readouterr().err
+    assert "is not what" in lines and "none" in lines and not (tmp_path / "dist").exists()
+
+
+def test_large_files_are_named_instead(bundle):
+    with pytest.raises(ValueError, match="--url"):
+        large_files(bundle, None, largest=2**16)
+    names = large_files(bundle, "https://example.org/files/", largest=2**16)
+    assert "models/model.pt" in names and not (bundle / "models" / "model.pt").exists()
+    text = (bundle / "large_files.yml").read_text()
+    assert "url: https://example.org/files/models/model.pt" in text and "hash_val" in text
+    assert not [broken for broken in check(bundle) if broken.rule in ("files", "size", "weights")]
+
+
+def test_index(archive, tmp_path, capsys):
+    output = tmp_path / "zoo"
+    arguments = ["index", str(archive), "--output", str(output), "--base-url", "https://example.org/zoo/"]
+    assert main(arguments) == 0
+    entry = json.loads((output / "model_info.json").read_text())["lungs_attn_unet_v0.1.0"]
+    assert entry["source"] == "https://example.org/zoo/lungs_attn_unet_v0.1.0.zip"
+    assert entry["sha256"] == sha256(archive) == sha256(output / archive.name)
+    page = (output / "index.html").read_text()
+    assert "lungs_attn_unet_v0.1.0/cases.jpg" in page and entry["sha256"] in page
+    card = (output / "lungs_attn_unet_v0.1.0" / "index.html").read_text()
+    assert "<table>" in card and 'src="cases.jpg"' in card and "data_license.txt</a>" not in card
+    assert build_index([output / archive.name], output).is_file()  # again, in place
+    assert len(json.loads((output / "model_info.json").read_text())) == 1
+
+
+def test_what_would_go_to_the_hub(archive, bundle, capsys, monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, "a-secret")
+    assert main(["push", str(archive), "--repo", "me/lungs", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    files = {line.split()[1] for line in out.splitlines() if line.startswith("file ")}
+    there = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    assert files == (there | {"README.md"}) - {SUMS}
+    assert "tag 0.1.0" in out and "tag latest_version" in out and "a-secret" not in out
+    monkeypatch.delenv(TOKEN_VARIABLE)
+    assert main(["push", str(archive), "--repo", "me/lungs"]) == 1
+    assert f"set {TOKEN_VARIABLE}" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="OWNER/NAME"):
+        push(archive, "lungs", dry_run=True)
+
+
+class Hub:
+    """Stands in for the Hugging Face client, which needs the network; keeps what it is asked."""
+
+    tags: list = []
+    asked: list = []
+
+    def __init__(self, token):
+        assert token == "a-secret"
+
+    def create_repo(self, **arguments):
+        self.asked.append(("create", arguments["private"]))
+
+    def list_repo_refs(self, repository):
+        return SimpleNamespace(tags=[SimpleNamespace(name=tag) for tag in self.tags])
+
+    def upload_folder(self, repo_id, folder_path, commit_message):
+        files = {path.relative_to(folder_path).as_posix() for path in Path(folder_path).rglob("*") if path.is_file()}
+        assert {"README.md", "configs/metadata.json", "models/model.pt", "carried.py"} <= files
+        card = (Path(folder_path) / "README.md").read_text()
+        assert card.startswith("---\nlibrary_name: monai\n") and "](docs/cases.jpg)" in card and "type: dice" in card
+        self.asked.append(("upload", repo_id))
+
+    def delete_tag(self, repo_id, tag):
+        self.asked.append(("delete tag", tag))
+
+    def create_tag(self, repo_id, tag):
+        self.asked.append(("tag", tag))
+
+
+def test_push_uploads_and_tags(archive, monkeypatch, capsys):
+    monkeypatch.setenv(TOKEN_VARIABLE, "a-secret")
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    monkeypatch.setattr(Hub, "tags", ["0.0.9", "latest_version"])
+    monkeypatch.setattr(Hub, "asked", [])
+    assert main(["push", str(archive), "--repo", "me/lungs", "--public"]) == 0
+    new = [("tag", "0.1.0"), ("tag", "latest_version")]
+    assert Hub.asked == [("create", False), ("upload", "me/lungs"), ("delete tag", "latest_version"), *new]
+    monkeypatch.setattr(Hub, "tags", ["0.1.0"])
+    assert main(["push", str(archive), "--repo", "me/lungs"]) == 1
+    printed = capsys.readouterr()
+    assert "has a version 0.1.0" in printed.err and "a-secret" not in printed.out + printed.err
