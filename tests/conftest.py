@@ -1,6 +1,7 @@
 """Fixtures that all tests share: one thread, generated data sets, copies of the bundles."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ EXAMPLES = REPOSITORY / "examples"
 def one_thread():
     # the tensors of the tests are small; threads that wait for each other on a busy machine are what takes long
     torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start
 
 
 def phantom(seed: int, rows: int = 96, columns: int = 80) -> tuple[np.ndarray, np.ndarray]:

@@ -46,7 +46,7 @@ def test_files(bundle):
 def test_metadata_passes_the_schema(bundle, tmp_path):
     # MONAI downloads the schema unless the file is there
     schema = tmp_path / "schema.json"
-    shutil.copy(REPOSITORY / "shared" / "cxr_attn_unet" / "zoo" / "meta_schema_20240725.json", schema)
+    shutil.copy(REPOSITORY / "shared" / "cxr_attn_unet_dev" / "packaging" / "meta_schema_20240725.json", schema)
     verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))
     broken = json.loads((bundle / "configs" / "metadata.json").read_text())
     del broken["required_packages_version"]

@@ -20,6 +20,7 @@ from cxr_attn_unet.bundle import cause_of
 from cxr_attn_unet.datasets import DatasetError
 from cxr_attn_unet.inference.folder import FolderError
 from cxr_attn_unet.io import RadiographError
+from cxr_attn_unet.training import recipe
 from samples import picture, write_dicom, write_nifti
 
 SMALL = {"width": 4, "image_size": 32, "batch_size": 4, "num_workers": 0, "device": "cpu"}

@@ -99,7 +99,7 @@ def test_empty_masks_are_left_out(source, masks, tmp_path):
     [
         ({"StudyInstanceUID": ""}, {}, RadiographError, "has no StudyInstanceUID"),
         ({}, {"heart": np.ones((5, 5), bool)}, ValueError, r"mask of heart is \(5, 5\)"),
-        ({}, {"spleen": np.ones(PIXELS.shape, bool)}, ValueError, "spleen has no SNOMED code"),
+        ({}, {"spleen": np.ones(PIXELS.shape, bool)}, ValueError, "cannot name spleen: no SNOMED CT code"),
         ({}, None, RadiographError, "nothing was found"),
     ],
 )
