@@ -46,6 +46,10 @@ class Radiograph:
         spacing: (row, column) distance of pixels in mm, ``None`` if the file does not say.
         orientation: how to show ``pixels`` upright.
         affine: 4 x 4, indices (column, row, 0) to RAS mm, for volume formats only.
+        spacing_source: what ``spacing`` measures: ``"patient"`` (at the patient's depth, corrected for magnification),
+            ``"calibrated"`` (against an object of known size), ``"detector"`` (on the detector or film, larger than
+            the anatomy by the magnification) or ``"given"`` (stated without saying where); ``None`` if unknown.
+        notes: what was odd in the file and how it was read, one plain sentence each.
     """
 
     pixels: np.ndarray
@@ -53,6 +57,8 @@ class Radiograph:
     spacing: tuple[float, float] | None = None
     orientation: Orientation = field(default_factory=Orientation)
     affine: np.ndarray | None = None
+    spacing_source: str | None = None
+    notes: tuple[str, ...] = ()
 
     def upright(self) -> np.ndarray:
         """The pixels as a person would see them, ``(rows, columns)`` float32."""
