@@ -13,6 +13,7 @@ from typing import Any
 __all__ = ["radiograph_stem", "write_json", "written"]
 
 SUFFIXES = ".png .jpg .jpeg .tif .tiff .bmp .gif .dcm .dicom .nii.gz .nii .mha .mhd .nrrd .img .hdr".split()
+SUFFIXES += ".dic .ima .dcm.gz .dicom.gz .dic.gz .ima.gz".split()
 
 
 def radiograph_stem(path: str | os.PathLike) -> str:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
+import gzip
+import io
+import os
+import struct
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from .radiograph import NotARadiographError, Orientation, RadiographError
+from . import dicom_tags as tags
+from . import raster
+from .dicom_pixels import as_bytes, luminance, stored_pixels, without_unused_bits
+from .dicom_spacing import spacing
+from .dicom_values import padding, shown
+from .radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
 
-try:
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut  # pydicom 3
+__all__ = ["SUFFIXES", "is_dicom", "read", "read_dataset"]
 
-    _DECODES_TO_RGB = True
-except ImportError:  # pydicom 2, which MONAI Label needs
-    from pydicom.pixel_data_handlers.util import apply_color_lut, apply_modality_lut, apply_voi_lut
+SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", ".dcm.gz", ".dicom.gz", ".dic.gz", ".ima.gz")
 
-    _DECODES_TO_RGB = False
-
-__all__ = ["is_dicom", "read"]
-
-# pydicom logs as well as warns of values that break the standard and do not matter here
-logging.getLogger("pydicom").setLevel(logging.ERROR)
-
+_DIRECTORY = "1.2.840.10008.1.3.10"
 _VOLUME_MODALITIES = ("CT", "MR", "PT", "NM")
 # ultrasound, mammography, microscopy, endoscopy, photographs, teeth, electrocardiograms; and what is derived
 _OTHER_MODALITIES = tuple("US MG SM GM ES OP OPT XC IO PX ECG EPS SEG SR PR KO RTSTRUCT RTDOSE RTPLAN REG DOC".split())
@@ -33,134 +33,143 @@ _OTHER_MODALITIES = tuple("US MG SM GM ES OP OPT XC IO PX ECG EPS SEG SR PR KO R
 _VOLUME_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "2.1", "4", "4.1", "128"))
 # first value: where rows run to (picture's right), second: where columns run to (picture's foot)
 _TOWARDS = {"L": (0, True), "R": (0, False), "F": (1, True), "H": (1, False)}
+# a gzip file of a few kilobytes can hold more than there is memory
+_LARGEST_BYTES = 1 << 31
 
 
-def is_dicom(path: str) -> bool:
-    """Whether the file has DICOM's preamble."""
+def is_dicom(path: str | os.PathLike) -> bool:
+    """Whether the file begins as DICOM: with its preamble, or without one by elements of the first groups.
+
+    A file whose name ends in ``.gz`` is looked into.
+    """
+    path = os.fspath(path)
     try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
+        with _opened(path) as file:
+            head = file.read(132)
+    except (OSError, EOFError):
         return False
+    return head[128:] == b"DICM" or _begins_without_preamble(head)
 
 
-def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation]:
-    """Pixels ``(rows, columns)`` as stored but bone bright, spacing (row, column) in mm, and orientation.
+def _opened(path: str) -> BinaryIO:
+    if path.lower().endswith(".gz"):
+        return gzip.open(path, "rb")
+    return open(path, "rb")
 
-    For presentation: modality LUT, VOI LUT or window, MONOCHROME1 inverted (PS3.3 C.7.6.3.1.2, C.11.1, C.11.2). For
-    processing: no VOI; the logarithm of linear detector values (Beer-Lambert), bone bright by the pixel intensity
-    relationship sign (PS3.3 C.8.11.3.1.2) where there is one. Pixel spacing, else that at the detector ("imager"),
-    which is larger than the anatomy's by the magnification. ``PatientOrientation`` is followed when it is that of a
-    frontal view.
+
+def _begins_without_preamble(head: bytes) -> bool:
+    """Two elements one after the other, the first of group 2 or 8, by explicit or implicit representation."""
+    position = 0
+    last = -1
+    for _ in range(2):
+        if len(head) < position + 8:
+            return last >= 0  # the first value is longer than what was read
+        group, element = struct.unpack_from("<HH", head, position)
+        representation = head[position + 4 : position + 6]
+        tag = (group << 16) + element
+        if tag <= last or group not in (2, 8) or element > 0x3010:
+            return False
+        last = tag
+        if representation.isalpha() and representation.isupper():
+            (length,) = struct.unpack_from("<H", head, position + 6)
+        else:
+            (length,) = struct.unpack_from("<L", head, position + 4)
+        if length > 1024:
+            return False
+        position += 8 + length
+    return True
+
+
+def read_dataset(path: str | os.PathLike) -> Dataset:
+    """The data set of a DICOM file, also of one in gzip, without a preamble or without its meta header.
+
+    Raises:
+        RadiographError: not DICOM, or cut off within its header.
+    """
+    path = os.fspath(path)
+    try:
+        with _opened(path) as file:
+            content = file.read(_LARGEST_BYTES + 1)
+    except (OSError, EOFError) as error:
+        raise RadiographError(f"{path}: cannot be read, perhaps truncated ({error}). Copy it again.") from error
+    if len(content) > _LARGEST_BYTES:
+        raise RadiographError(f"{path}: more than {_LARGEST_BYTES >> 30} GB, no radiograph. Take it out of the folder.")
+    try:
+        return pydicom.dcmread(io.BytesIO(content))
+    except InvalidDicomError:
+        return _read_without_preamble(content, path)
+    except Exception as error:  # pydicom raises many kinds for a damaged file
+        raise RadiographError(f"{path}: damaged or truncated ({error}). Copy or export it again.") from error
+
+
+def _read_without_preamble(content: bytes, path: str) -> Dataset:
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+        is_sound = "Rows" in dataset and "Columns" in dataset and len(dataset) > 4
+    except Exception as error:  # what pydicom makes of other files' bytes
+        raise RadiographError(f"{path}: not a DICOM file, or its head is missing. Export it again.") from error
+    if not is_sound:
+        raise RadiographError(f"{path}: not a DICOM file, or its head is missing. Export it again.")
+    return dataset
+
+
+def read(path: str) -> Radiograph:
+    """The radiograph of a DICOM file: as stored but bone bright, with spacing, orientation and notes.
+
+    How values are shown, see :func:`.dicom_values.shown`; what the spacing measures, :func:`.dicom_spacing.spacing`.
+    ``PatientOrientation`` is followed when it is that of a frontal view.
 
     Raises:
         RadiographError: not DICOM, truncated, no decoder for its compression, several frames, or of a volume.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # values that break the standard and do not matter here
-        try:
-            dataset = pydicom.dcmread(path)
-        except InvalidDicomError as error:
-            raise RadiographError(f"{path}: not a DICOM file, or its head is missing. Export it anew.") from error
-        except Exception as error:
-            raise RadiographError(f"{path}: damaged or truncated ({error}). Copy or export it anew.") from error
-        _check_kind(dataset, path)
-        pixels = _pixels(dataset, path)
-        return pixels, _spacing(dataset), _orientation(dataset)
+    notes: list[str] = []
+    dataset = read_dataset(path)
+    _check_kind(dataset, path)
+    pixels = _pixels(dataset, path, notes)
+    measured, source = spacing(dataset, notes)
+    return Radiograph(pixels, path, measured, _orientation(dataset), None, source, tuple(notes))
 
 
 def _check_kind(dataset: Dataset, path: str) -> None:
-    modality = dataset.get("Modality", "")
-    if modality in _VOLUME_MODALITIES or dataset.get("SOPClassUID", "") in _VOLUME_CLASSES:
+    modality = tags.text(dataset, "Modality").upper()
+    storage = tags.text(dataset, "SOPClassUID")
+    meta = getattr(dataset, "file_meta", None)
+    if "DirectoryRecordSequence" in dataset or (
+        meta is not None and tags.text(meta, "MediaStorageSOPClassUID") == _DIRECTORY
+    ):
+        raise NotARadiographError(f"{path}: a list of files (DICOMDIR), no radiograph. Give the folder that it is in.")
+    if modality in _VOLUME_MODALITIES or storage in _VOLUME_CLASSES:
         raise NotARadiographError(
-            f"{path}: a slice of a volume ({modality}), no radiograph. Take it out of the folder."
+            f"{path}: a slice of a volume ({tags.named('Modality')} is {modality}), no radiograph. Take it out of the "
+            "folder."
         )
     if modality in _OTHER_MODALITIES:
-        raise NotARadiographError(f"{path}: of modality {modality}, no radiograph. Take it out of the folder.")
-    if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
-        raise RadiographError(
-            f"{path}: holds {dataset.NumberOfFrames} frames, a radiograph has one. Export the one to segment."
+        raise NotARadiographError(
+            f"{path}: of modality {modality} (0008,0060), no radiograph. Take it out of the folder."
         )
-    if "PixelData" not in dataset and ("Rows" in dataset or len(dataset) == 0):  # pydicom 3 drops all it has read
-        raise RadiographError(f"{path}: damaged or truncated, its pixels are missing. Copy or export it anew.")
-    if "PixelData" not in dataset:
-        raise NotARadiographError(f"{path}: has no pixels, perhaps a report or a directory. Take it out of the folder.")
+    if any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        return
+    if "Rows" in dataset or len(dataset) == 0:  # pydicom 3 drops all it has read
+        raise RadiographError(f"{path}: damaged or truncated, its pixels are missing. Copy or export it again.")
+    raise NotARadiographError(f"{path}: has no pixels, perhaps a report. Take it out of the folder.")
 
 
-def _pixels(dataset: Dataset, path: str) -> np.ndarray:
-    try:
-        stored = dataset.pixel_array
-    except Exception as error:
-        syntax = dataset.file_meta.get("TransferSyntaxUID", "") if hasattr(dataset, "file_meta") else ""
-        if syntax and syntax.is_compressed and isinstance(error, (NotImplementedError, RuntimeError)):
-            raise RadiographError(
-                f"{path}: its compression ({syntax.name}) cannot be decoded here ({str(error).splitlines()[0]}). "
-                "Install more decoders with: pip install 'cxr-attn-unet[dicom]'; if they are there, it is damaged."
-            ) from error
-        raise RadiographError(f"{path}: its pixels are damaged or truncated ({error}). Export it anew.") from error
-    photometric = str(dataset.get("PhotometricInterpretation", ""))
-    if photometric == "PALETTE COLOR":
-        try:
-            stored = apply_color_lut(stored, dataset)
-        except Exception as error:
-            raise RadiographError(f"{path}: its palette is damaged ({error}). Export it anew.") from error
-    if stored.ndim == 3 and stored.shape[2] in (3, 4):  # secondary captures in colour, shown as they are
-        if photometric.startswith("YBR") and not _DECODES_TO_RGB:
-            return stored[..., 0].astype(np.float32)
-        return (stored[..., :3] @ np.array([0.299, 0.587, 0.114])).astype(np.float32)
-    if stored.ndim != 2:
-        raise RadiographError(f"{path}: pixels of shape {stored.shape}, a radiograph has two axes. Export it anew.")
-    stored = _without_unused_bits(stored, dataset)
-    try:
-        if dataset.get("PresentationIntentType", "") == "FOR PROCESSING":
-            return _for_processing(stored, dataset)
-        values = apply_voi_lut(apply_modality_lut(stored, dataset), dataset)
-    except Exception as error:
-        raise RadiographError(f"{path}: its lookup table or window is damaged ({error}). Export it anew.") from error
-    values = np.asarray(values, np.float32)
-    return values.max() - values if _dark_bone(dataset) else values
-
-
-def _dark_bone(dataset: Dataset) -> bool:
-    return dataset.get("PhotometricInterpretation", "") == "MONOCHROME1"
-
-
-def _without_unused_bits(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Old files keep an overlay above the stored bits, or do not extend the sign; pydicom 2 leaves that as it is."""
-    unused = 8 * stored.dtype.itemsize - int(dataset.get("BitsStored") or 0)
-    if stored.dtype.kind not in "iu" or not 0 < unused < 8 * stored.dtype.itemsize:
-        return stored
-    return (stored << unused) >> unused
-
-
-def _for_processing(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    sign = dataset.get("PixelIntensityRelationshipSign")
-    # the sign is that of the stored values, before a slope that may be negative
-    values = np.asarray(apply_modality_lut(stored, dataset) if sign is None else stored, np.float32)
-    # +1: lower values where fewer X-rays arrive, that is behind bone
-    dark = _dark_bone(dataset) if sign is None else int(sign) == 1
-    if dark and dataset.get("PixelIntensityRelationship", "") == "LIN":
-        values = np.log(np.maximum(values - min(float(values.min()), 0.0), 1.0))
-    return values.max() - values if dark else values
-
-
-def _spacing(dataset: Dataset) -> tuple[float, float] | None:
-    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        try:
-            row, column = (float(value) for value in dataset.get(name) or ())
-        except (TypeError, ValueError):
-            continue
-        if row > 0 and column > 0 and np.isfinite(row * column):
-            return row, column
-    return None
+def _pixels(dataset: Dataset, path: str, notes: list[str]) -> np.ndarray:
+    stored = stored_pixels(dataset, path, notes)
+    if stored.ndim == 3:
+        raster._check_colours(Image.fromarray(as_bytes(stored)), path)
+        return luminance(stored)
+    padded = padding(stored, dataset, notes)
+    stored = without_unused_bits(stored, dataset, padded, notes)
+    return shown(stored, dataset, padded, notes)
 
 
 def _orientation(dataset: Dataset) -> Orientation:
-    value = dataset.get("PatientOrientation") or ()
-    pair = len(value) == 2 and not isinstance(value, str)  # one oblique direction, "LF", is a string
-    towards = [_TOWARDS.get(str(part)) for part in value] if pair else []
-    if None in towards or len({axis for axis, _ in towards}) != 2:
+    # one oblique direction, "LF", is a single value
+    towards = [_TOWARDS.get(part.upper()) for part in tags.texts(dataset, "PatientOrientation")]
+    if len(towards) != 2 or towards[0] is None or towards[1] is None or towards[0][0] == towards[1][0]:
         return Orientation()  # empty, lateral or oblique: as it is stored
     (first_axis, right), (_, down) = towards
-    transpose = first_axis == 1
-    return Orientation(transpose, *(not v for v in ((right, down) if transpose else (down, right))))
+    if first_axis == 1:
+        return Orientation(True, not right, not down)
+    return Orientation(False, not down, not right)

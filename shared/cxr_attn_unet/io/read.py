@@ -14,7 +14,6 @@ from .radiograph import Orientation, Radiograph, RadiographError, check_pixels
 __all__ = ["is_radiograph_file", "list_radiographs", "read_labels", "read_mask", "read_radiograph"]
 
 _LOSSY = (".jpg", ".jpeg")
-_DICOM_SUFFIXES = (".dcm", ".dicom")
 FORMATS = "PNG, JPEG, TIFF, BMP, GIF, DICOM, NIfTI, MHA, MHD, NRRD and raw JSRT .IMG"
 
 
@@ -32,7 +31,7 @@ def _format(path: str) -> str:
         return "volume" if _has_head(path) else "jsrt"
     if name.endswith((*volume.NIFTI_SUFFIXES, *volume.ITK_SUFFIXES)):
         return "volume"
-    if name.endswith(_DICOM_SUFFIXES) or dicom.is_dicom(path):
+    if name.endswith(dicom.SUFFIXES) or Path(path).name.upper() == "DICOMDIR" or dicom.is_dicom(path):
         return "dicom"
     return ""
 
@@ -50,7 +49,7 @@ def read_radiograph(path: str | os.PathLike) -> Radiograph:
     """Read a radiograph of any supported format.
 
     PNG, JPEG, TIFF, BMP, GIF (8 and 16 bits, colours by luminance), DICOM, NIfTI, MHA, MHD, NRRD (one slice), raw JSRT
-    ``.IMG``. Files without a known suffix are tried as DICOM.
+    ``.IMG``. Files without a known suffix are tried as DICOM, which may be in gzip (``.dcm.gz``).
 
     Args:
         path: the file.
@@ -69,7 +68,9 @@ def read_radiograph(path: str | os.PathLike) -> Radiograph:
     if kind == "raster":
         pixels, orientation = raster.read(path)
     elif kind == "dicom":
-        pixels, spacing, orientation = dicom.read(path)
+        radiograph = dicom.read(path)
+        check_pixels(radiograph.pixels, path)
+        return radiograph
     elif kind == "volume":
         pixels, spacing, orientation, affine = volume.read(path)
     elif kind == "jsrt":

@@ -1,0 +1,138 @@
+"""Decodes frames in a process of its own, for decoders that end their process when a frame is damaged.
+
+Run as a script by :mod:`.dicom_decoders`, it needs nothing of this package. For each DICOM file that it is sent on its
+standard input (8 bytes of length, then the file) it answers on its standard output with one byte, 1 if it was decoded,
+8 bytes of length, and an array as of ``numpy.save`` or the reason in UTF-8.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import sys
+import warnings
+from typing import Any, BinaryIO
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+__all__ = ["decode", "first_line", "receive", "send"]
+
+_HEAD = struct.Struct("<?Q")
+
+
+def send(stream: BinaryIO, good: bool, content: bytes) -> None:
+    """Write one message."""
+    stream.write(_HEAD.pack(good, len(content)))
+    stream.write(content)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> tuple[bool, bytes]:
+    """Read one message.
+
+    Raises:
+        EOFError: the other side has ended.
+    """
+    head = stream.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        raise EOFError
+    good, length = _HEAD.unpack(head)
+    content = stream.read(length)
+    if len(content) < length:
+        raise EOFError
+    return good, content
+
+
+def decode(file: bytes) -> np.ndarray:
+    """The pixels of a DICOM file by GDCM, or else by what pydicom finds."""
+    dataset = pydicom.dcmread(io.BytesIO(file))
+    reasons = []
+    for decoder in (_gdcm, _pydicom):
+        try:
+            return decoder(dataset)
+        except ImportError:
+            continue
+        except Exception as error:
+            reasons.append(first_line(error))
+    raise RuntimeError("; ".join(reasons))
+
+
+def first_line(error: Exception) -> str:
+    """The reason in an error of one or many lines."""
+    lines = str(error).strip().splitlines()
+    if len(lines) > 1 and lines[0].endswith(":"):  # pydicom 3 lists the reason of each plugin below
+        return lines[1].strip()
+    return lines[0] if lines else type(error).__name__
+
+
+def _pydicom(dataset: Dataset) -> np.ndarray:
+    return dataset.pixel_array
+
+
+def _gdcm(dataset: Dataset) -> np.ndarray:
+    """Without pydicom 3's handler, which refuses JPEG Extended of 12 bits that GDCM decodes well."""
+    import gdcm
+
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    sequence = gdcm.SequenceOfFragments.New()
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(_frame(dataset.PixelData))
+    sequence.AddFragment(fragment)
+    element.SetValue(sequence.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
+    image.SetDataElement(element)
+    photometric = gdcm.PhotometricInterpretation.GetPIType(str(dataset.PhotometricInterpretation))
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(photometric))
+    if dataset.SamplesPerPixel > 1:
+        image.SetPlanarConfiguration(0)
+    syntax = gdcm.TransferSyntax.GetTSType(str(dataset.file_meta.TransferSyntaxUID))
+    image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    kind = [dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit]
+    image.SetPixelFormat(gdcm.PixelFormat(*kind, dataset.PixelRepresentation))
+    buffer = image.GetBuffer()
+    if buffer is None:
+        raise RuntimeError("GDCM found no picture in it")
+    content = buffer.encode("utf-8", "surrogateescape")  # GDCM gives char* as str
+    letter = "i" if dataset.PixelRepresentation else "u"
+    pixels = np.frombuffer(content, f"<{letter}{dataset.BitsAllocated // 8}")
+    shape: list[Any] = [dataset.Rows, dataset.Columns]
+    if dataset.SamplesPerPixel > 1:
+        shape.append(dataset.SamplesPerPixel)
+    return pixels.reshape(shape)
+
+
+def _frame(value: bytes) -> bytes:
+    """The one fragment after the empty offset table."""
+    (length,) = struct.unpack_from("<L", value, 12)
+    return value[16 : 16 + length]
+
+
+def main() -> None:
+    """Answer until the other side ends."""
+    warnings.simplefilter("ignore")
+    # GDCM prints to standard output and error, from C++: let that go nowhere, the answers a way of their own
+    answers = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    while True:
+        try:
+            _, file = receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            buffer = io.BytesIO()
+            np.save(buffer, decode(file))
+        except Exception as error:
+            send(answers, False, str(error).encode())
+        else:
+            send(answers, True, buffer.getvalue())
+
+
+if __name__ == "__main__":
+    main()
