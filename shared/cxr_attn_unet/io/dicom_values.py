@@ -17,7 +17,7 @@ __all__ = ["padding", "shown"]
 
 # the share of the field's pixels that a window or table must leave between its black and its white. Windows that clip
 # the air beside the patient and the collimator leave more; see tests/io/test_dicom_windows.py
-LEAST_INSIDE = 0.5
+LEAST_INSIDE = 0.6
 # a value at the end of the data that fills more than this is a plateau (collimator, frame, burnt-out air), no tissue
 _PLATEAU = 0.005
 # a value whose distance to all others is more than this share of their range cannot be a part of the picture

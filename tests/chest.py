@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from cxr_attn_unet.io import Radiograph, read_radiograph
 from samples import write_dicom
 
 ROWS, COLUMNS = 160, 128
+ALL = (slice(None), slice(None))
+# where the tests do not put padding
+INNER = (slice(20, 140), slice(16, 112))
 
 
 def chest(rows: int = ROWS, columns: int = COLUMNS) -> np.ndarray:
@@ -30,8 +35,8 @@ def chest(rows: int = ROWS, columns: int = COLUMNS) -> np.ndarray:
 
 TRUTH = chest()
 TWELVE = np.round(TRUTH * 4095).astype(np.uint16)
-# where the tests put padding or faulty pixels, and where not
-INNER = (slice(20, 140), slice(16, 112))
+NEGATIVE = 4095 - TWELVE
+SIGNED = TWELVE.astype(np.int16) - 2048
 
 
 def shown(pixels: np.ndarray) -> np.ndarray:
@@ -40,13 +45,33 @@ def shown(pixels: np.ndarray) -> np.ndarray:
     return ((pixels - low) / (high - low)).clip(0, 1)
 
 
-def difference(radiograph: Radiograph, where: tuple[slice, slice] = (slice(None), slice(None))) -> float:
-    """Mean absolute difference to the plain picture, both as the networks see them."""
+def difference(radiograph: Radiograph, where: tuple[slice, slice] = ALL) -> float:
+    """Mean absolute difference to the plain picture, both as the networks see them; .3 and more if it is inverted."""
     return float(np.abs(shown(radiograph.pixels[where]) - shown(TRUTH[where])).mean())
 
 
 def read(
-    path: Path, stored: np.ndarray = TWELVE, photometric: str = "MONOCHROME2", bits: int = 12, **tags
+    folder: Path, stored: np.ndarray = TWELVE, photometric: str = "MONOCHROME2", bits: int = 12, **tags
 ) -> Radiograph:
     """Write stored values as DICOM and read them back."""
-    return read_radiograph(write_dicom(path / "a.dcm", stored, photometric, bits, **tags))
+    return read_radiograph(write_dicom(folder / "a.dcm", stored, photometric, bits, **tags))
+
+
+def patched(path: Path, old: bytes, new: bytes) -> Path:
+    """Replace a value that can be written by one of the same length that cannot."""
+    assert len(old) == len(new)
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+    return path
+
+
+def table(data: bytes | np.ndarray, descriptor: list[int], representation: str = "OW") -> Sequence:
+    """A sequence of one lookup table with data and descriptor as they are given."""
+    item = Dataset()
+    item.add_new(0x00283002, "US", [value % 65536 for value in descriptor])
+    if representation == "US":
+        data = [int(value) for value in data]
+    item.add_new(0x00283006, representation, data)
+    item.ModalityLUTType = "US"
+    return Sequence([item])
