@@ -62,16 +62,22 @@ def fragments(value: bytes) -> list[bytes]:
 
 
 def parse(frame: bytes) -> Codestream | None:
-    """The head of a frame, ``None`` if it is none of these compressions."""
+    """The head of a frame, ``None`` if it is none of these compressions or damaged."""
+    head = None
     try:
         if frame[:3] == _JPEG:
-            return _parse_jpeg(frame)
+            head = _parse_jpeg(frame)
         start = frame.find(_JPEG_2000, 0, 4096)  # bare, or within the boxes of a JP2 file
         if start == 0 or (start > 0 and frame[4:8] == b"jP  "):
-            return _parse_jpeg_2000(frame, start)
+            head = _parse_jpeg_2000(frame, start)
     except (struct.error, IndexError):
         return None
-    return None
+    return head if head is not None and _is_valid(head) else None
+
+
+def _is_valid(head: Codestream) -> bool:
+    sizes = (head.rows, head.columns)
+    return all(1 <= size < 1 << 16 for size in sizes) and 2 <= head.bits <= 32 and head.samples in (1, 3, 4)
 
 
 def _parse_jpeg(frame: bytes) -> Codestream | None:

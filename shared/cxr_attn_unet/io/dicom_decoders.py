@@ -1,7 +1,7 @@
 """Decoders of compressed pixels, in the order in which they are tried.
 
 First those that raise an error for a damaged frame: pydicom's own, Pillow, OpenJPEG (pylibjpeg-openjpeg) and CharLS
-(pyjpegls). Then, for lossless JPEG, JPEG of 12 bits and what these do not read, GDCM or whatever else pydicom finds.
+(pyjpegls). Then, for lossless JPEG, JPEG of 12 bits and what these do not read, GDCM or, if it is installed, libjpeg.
 GDCM ends its process when a frame is damaged: so it runs in one of its own, and the crash costs that file alone.
 """
 
@@ -51,7 +51,7 @@ _PLUGINS = {
 }
 _BY_GDCM = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (50, 51, 57, 70, 80, 81, 90, 91))
 _NAMES_OF_PYDICOM_2 = {"pydicom": "rle", "pyjpegls": "jpeg_ls"}
-_LONGEST_SECONDS = 300
+_LONGEST_SECONDS = 120
 
 
 class DecodingError(RuntimeError):
@@ -178,10 +178,13 @@ if hasattr(os, "register_at_fork"):
 
 def _decode_elsewhere(dataset: Dataset) -> np.ndarray:
     buffer = io.BytesIO()
-    if _IS_PYDICOM_2:
-        dataset.save_as(buffer, write_like_original=False)
-    else:
-        dataset.save_as(buffer, enforce_file_format=True)
+    try:
+        if _IS_PYDICOM_2:
+            dataset.save_as(buffer, write_like_original=False)
+        else:
+            dataset.save_as(buffer, enforce_file_format=True)
+    except Exception as error:  # pydicom raises many kinds for a value that cannot be
+        raise DecodingError(dicom_worker.first_line(error)) from error
     try:
         good, content = _WORKERS.ask(buffer.getvalue())
     except EOFError as error:

@@ -33,6 +33,8 @@ __all__ = ["as_bytes", "luminance", "stored_pixels", "without_unused_bits"]
 _KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
+# the strongest compression in use leaves a tenth of a bit for a pixel; beyond, decoders ask for all memory there is
+_MOST_PIXELS_PER_BYTE = 500
 _COLOURS_OF_THREE = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420", "YBR_PARTIAL_422")
 
 
@@ -307,6 +309,11 @@ def _decoded(
             uid = head.syntax
     elif uid == RLELossless:
         layout = replace(layout, bits_stored=layout.bits_allocated)
+    if layout.rows * layout.columns > _MOST_PIXELS_PER_BYTE * len(frame):
+        raise RadiographError(
+            f"{path}: damaged or truncated, {len(frame)} bytes of compressed pixels cannot hold {layout.columns} x "
+            f"{layout.rows}. Copy or export it again."
+        )
     plain = _plain_dataset(layout, uid)
     plain.PixelData = encapsulate([frame], has_bot=False)
     plain["PixelData"].is_undefined_length = True
@@ -314,13 +321,13 @@ def _decoded(
     try:
         pixels = dicom_decoders.decode(plain)
     except dicom_decoders.DecodingError as error:
-        raise _not_decoded(error, uid, head, path) from error
+        raise _not_decoded(error, uid, layout.bits_stored, path) from error
     return _in_colour(pixels, layout.photometric, dataset, path)
 
 
 def _as_in_frame(layout: _Layout, head: Codestream, notes: list[str]) -> _Layout:
     """The layout with what the frame says of itself: decoders use that."""
-    if (head.rows, head.columns) != (layout.rows, layout.columns) and head.rows and head.columns:
+    if (head.rows, head.columns) != (layout.rows, layout.columns):
         notes.append(
             f"the header says {layout.columns} x {layout.rows} pixels, the compressed picture {head.columns} x "
             f"{head.rows}, which was taken"
@@ -402,10 +409,8 @@ def _unknown_syntax(path: str, syntax: str) -> RadiographError:
     )
 
 
-def _not_decoded(
-    error: dicom_decoders.DecodingError, syntax: UID, head: Codestream | None, path: str
-) -> RadiographError:
-    if error.crashed or (head is not None and dicom_decoders.can_decode(syntax, head.bits)):
+def _not_decoded(error: dicom_decoders.DecodingError, syntax: UID, bits: int, path: str) -> RadiographError:
+    if error.crashed or dicom_decoders.can_decode(syntax, bits):
         return RadiographError(
             f"{path}: its compressed pixels ({syntax.name}) are damaged or truncated ({error}). Copy or export it "
             "again."

@@ -18,6 +18,8 @@ __all__ = ["padding", "shown"]
 # the share of the field's pixels that a window or table must leave between its black and its white. Windows that clip
 # the air beside the patient and the collimator leave more; see tests/io/test_dicom_windows.py
 LEAST_INSIDE = 0.6
+# pixels that are enough for percentiles and shares
+_SAMPLE = 1 << 20
 # a value at the end of the data that fills more than this is a plateau (collimator, frame, burnt-out air), no tissue
 _PLATEAU = 0.005
 # a value whose distance to all others is more than this share of their range cannot be a part of the picture
@@ -72,14 +74,14 @@ def shown(stored: np.ndarray, dataset: Dataset, padded: np.ndarray | None, notes
         padded: bool ``(rows, columns)``, where there is no picture; such pixels get the darkest value.
         notes: takes what was odd.
     """
-    used = slice(None) if padded is None else ~padded
+    used = None if padded is None else ~padded
     if tags.text(dataset, "PresentationIntentType").upper() == "FOR PROCESSING":
         values = _for_processing(stored, dataset, used, notes)
     else:
         values = _for_presentation(stored, dataset, used, notes)
-    if padded is not None:
-        values = np.where(padded, values[used].min(), values)
-    return values.astype(np.float32)
+    if used is not None:
+        values = np.where(used, values, values[used].min())
+    return values.astype(np.float32, copy=False)
 
 
 def padding(stored: np.ndarray, dataset: Dataset, notes: list[str]) -> np.ndarray | None:
@@ -173,17 +175,17 @@ def _reaching_the_edge(mask: np.ndarray) -> np.ndarray:
     return mask & np.isin(labels, np.unique(_edge(labels)))
 
 
-def _for_presentation(stored: np.ndarray, dataset: Dataset, used: np.ndarray | slice, notes: list[str]) -> np.ndarray:
-    values, possible = _modality(stored.astype(np.float64), dataset, used, notes)
+def _for_presentation(stored: np.ndarray, dataset: Dataset, used: np.ndarray | None, notes: list[str]) -> np.ndarray:
+    values, possible = _modality(_as_float(stored), dataset, used, notes)
     values, windowed = _voi(values, dataset, used, possible, notes)
     if not windowed:
         values = _without_outliers(values, used)
     return _inverted(values, used) if _is_inverse(dataset, notes) else values
 
 
-def _for_processing(stored: np.ndarray, dataset: Dataset, used: np.ndarray | slice, notes: list[str]) -> np.ndarray:
+def _for_processing(stored: np.ndarray, dataset: Dataset, used: np.ndarray | None, notes: list[str]) -> np.ndarray:
     sign = tags.number(dataset, "PixelIntensityRelationshipSign")
-    values = stored.astype(np.float64)
+    values = _as_float(stored)
     if sign in (1, -1):
         # +1: lower values where fewer X-rays arrive, that is behind bone; of the stored values, before any slope
         dark = sign == 1
@@ -191,13 +193,31 @@ def _for_processing(stored: np.ndarray, dataset: Dataset, used: np.ndarray | sli
         values, _ = _modality(values, dataset, used, notes)
         dark = tags.text(dataset, "PhotometricInterpretation").upper() == "MONOCHROME1"
     if dark and tags.text(dataset, "PixelIntensityRelationship").upper() == "LIN":
-        values = np.log(np.maximum(values - min(values[used].min(), 0.0), 1.0))
+        values = np.log(np.maximum(values - min(_lowest(values, used), 0.0), 1.0))
     values = _without_outliers(values, used)
     return _inverted(values, used) if dark else values
 
 
-def _inverted(values: np.ndarray, used: np.ndarray | slice) -> np.ndarray:
-    return values[used].max() - values
+def _as_float(stored: np.ndarray) -> np.ndarray:
+    """Half as much memory where that holds each value exactly."""
+    return stored.astype(np.float32 if stored.dtype.itemsize <= 2 else np.float64)
+
+
+def _lowest(values: np.ndarray, used: np.ndarray | None) -> float:
+    return float(values.min() if used is None else values[used].min())
+
+
+def _inverted(values: np.ndarray, used: np.ndarray | None) -> np.ndarray:
+    return (values.max() if used is None else values[used].max()) - values
+
+
+def _sample(values: np.ndarray, used: np.ndarray | None) -> np.ndarray:
+    """Values where there is a picture, as many as statistics need: every nth row and column, flat."""
+    step = max(1, int(math.sqrt(values.size / _SAMPLE)))
+    sampled = values[::step, ::step]
+    if used is None:
+        return sampled.ravel()
+    return sampled[used[::step, ::step]]
 
 
 def _is_inverse(dataset: Dataset, notes: list[str]) -> bool:
@@ -210,7 +230,7 @@ def _is_inverse(dataset: Dataset, notes: list[str]) -> bool:
 
 
 def _modality(
-    values: np.ndarray, dataset: Dataset, used: np.ndarray | slice, notes: list[str]
+    values: np.ndarray, dataset: Dataset, used: np.ndarray | None, notes: list[str]
 ) -> tuple[np.ndarray, _Range | None]:
     """The values after the modality's table or slope, and the range that they could take, if that is known."""
     possible = _stored_range(dataset)
@@ -250,7 +270,7 @@ def _coefficient(dataset: Dataset, keyword: str, default: float, notes: list[str
 
 
 def _voi(
-    values: np.ndarray, dataset: Dataset, used: np.ndarray | slice, possible: _Range | None, notes: list[str]
+    values: np.ndarray, dataset: Dataset, used: np.ndarray | None, possible: _Range | None, notes: list[str]
 ) -> tuple[np.ndarray, bool]:
     """The values through the first table or window that works, and whether there was one."""
     items = tags.items(dataset, "VOILUTSequence")
@@ -274,7 +294,7 @@ def _voi(
 def _looked_up(
     values: np.ndarray,
     item: Dataset,
-    used: np.ndarray | slice,
+    used: np.ndarray | None,
     possible: _Range | None,
     keyword: str,
     notes: list[str],
@@ -285,7 +305,7 @@ def _looked_up(
         return None
     first = table.first % 0x10000
     signed = first - 0x10000 if first >= 0x8000 else first
-    lowest = int(values[used].min())
+    lowest = int(_lowest(values, used))
     starts = [first, lowest]
     if signed != first and (table.first < 0 or lowest < 0):
         starts.insert(0, signed)
@@ -329,7 +349,7 @@ def _windows(dataset: Dataset, notes: list[str]) -> list[_Window]:
     return [_Window(center, width, function) for center, width in zip(centers, widths, strict=False)]
 
 
-def _why_useless(window: _Window, values: np.ndarray, used: np.ndarray | slice) -> str:
+def _why_useless(window: _Window, values: np.ndarray, used: np.ndarray | None) -> str:
     if not (math.isfinite(window.center) and math.isfinite(window.width)):
         return "is no number"
     if window.width < 1 if window.function == "LINEAR" else window.width <= 0:
@@ -342,10 +362,10 @@ def _why_useless(window: _Window, values: np.ndarray, used: np.ndarray | slice) 
     return ""
 
 
-def _inside(output: np.ndarray, values: np.ndarray, used: np.ndarray | slice, low: float, high: float) -> float:
+def _inside(output: np.ndarray, values: np.ndarray, used: np.ndarray | None, low: float, high: float) -> float:
     """Share of pixels whose output lies between ``low`` and ``high``, plateaus at the ends of ``values`` left out."""
-    picture = values[used]
-    output = output[used]
+    picture = _sample(values, used)
+    output = _sample(output, used)
     tissue = np.ones(picture.shape, bool)
     for end in (picture.min(), picture.max()):
         plateau = picture == end
@@ -356,18 +376,19 @@ def _inside(output: np.ndarray, values: np.ndarray, used: np.ndarray | slice, lo
     return float(((output > low) & (output < high))[tissue].mean())
 
 
-def _without_outliers(values: np.ndarray, used: np.ndarray | slice) -> np.ndarray:
+def _without_outliers(values: np.ndarray, used: np.ndarray | None) -> np.ndarray:
     """Faulty pixels, far outside of the picture's values, get the median of their neighbours.
 
     Where there are only such around them, as in a metal marker, they get the nearest value within.
     """
-    picture = values[used]
-    low, high = np.percentile(picture, (5, 95))
+    low, high = np.percentile(_sample(values, used), (5, 95))
     fence = _FENCE * (high - low)
     is_outlier = (values < low - fence) | (values > high + fence)
-    if low == high or not is_outlier[used].any():
+    if used is not None:
+        is_outlier &= used
+    if low == high or not is_outlier.any():
         return values
-    within = picture[~is_outlier[used]]
+    within = values[~is_outlier if used is None else used & ~is_outlier]
     clipped = np.clip(values, within.min(), within.max())
     rows, columns = np.nonzero(is_outlier)
     around = np.pad(np.where(is_outlier, np.nan, values), 1, constant_values=np.nan)

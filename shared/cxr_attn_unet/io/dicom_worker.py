@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import sys
 import warnings
+from importlib.util import find_spec
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -47,28 +49,39 @@ def receive(stream: BinaryIO) -> tuple[bool, bytes]:
 
 
 def decode(file: bytes) -> np.ndarray:
-    """The pixels of a DICOM file by GDCM, or else by what pydicom finds."""
+    """The pixels of a DICOM file by GDCM, or else by libjpeg (pylibjpeg-libjpeg).
+
+    Raises:
+        RuntimeError: neither is installed, or could decode it.
+    """
     dataset = pydicom.dcmread(io.BytesIO(file))
     reasons = []
-    for decoder in (_gdcm, _pydicom):
+    for package, decoder in (("gdcm", _gdcm), ("libjpeg", _libjpeg)):
+        if find_spec(package) is None:
+            continue
         try:
             return decoder(dataset)
-        except ImportError:
-            continue
         except Exception as error:
             reasons.append(first_line(error))
-    raise RuntimeError("; ".join(reasons))
+    raise RuntimeError("; ".join(reasons) or "no decoder for it is installed")
 
 
 def first_line(error: Exception) -> str:
     """The reason in an error of one or many lines."""
     lines = str(error).strip().splitlines()
-    if len(lines) > 1 and lines[0].endswith(":"):  # pydicom 3 lists the reason of each plugin below
-        return lines[1].strip()
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    line = lines[0]
+    if len(lines) > 1 and line.endswith(":"):  # pydicom 3 lists the reason of each plugin below
+        line = lines[1].strip()
+    return re.sub(r" ?<_io.BytesIO[^>]*>", "", line)
 
 
-def _pydicom(dataset: Dataset) -> np.ndarray:
+def _libjpeg(dataset: Dataset) -> np.ndarray:
+    if pydicom.__version__.startswith("2."):
+        dataset.convert_pixel_data("pylibjpeg")
+    else:
+        dataset.pixel_array_options(decoding_plugin="pylibjpeg")
     return dataset.pixel_array
 
 
