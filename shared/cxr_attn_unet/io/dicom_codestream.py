@@ -14,7 +14,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-__all__ = ["Codestream", "fragments", "parse"]
+__all__ = ["Codestream", "fragments", "is_jpeg_2000", "parse"]
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _JPEG = b"\xff\xd8\xff"
@@ -67,12 +67,17 @@ def parse(frame: bytes) -> Codestream | None:
     try:
         if frame[:3] == _JPEG:
             head = _parse_jpeg(frame)
-        start = frame.find(_JPEG_2000, 0, 4096)  # bare, or within the boxes of a JP2 file
-        if start == 0 or (start > 0 and frame[4:8] == b"jP  "):
-            head = _parse_jpeg_2000(frame, start)
+        if is_jpeg_2000(frame):
+            head = _parse_jpeg_2000(frame, frame.index(_JPEG_2000))
     except (struct.error, IndexError):
         return None
     return head if head is not None and _is_valid(head) else None
+
+
+def is_jpeg_2000(frame: bytes) -> bool:
+    """Whether it is JPEG 2000, bare or within the boxes of a JP2 file, sound or not."""
+    start = frame.find(_JPEG_2000, 0, 4096)
+    return start == 0 or (start > 0 and frame[4:8] == b"jP  ")
 
 
 def _is_valid(head: Codestream) -> bool:

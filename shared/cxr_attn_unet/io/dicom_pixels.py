@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
@@ -35,6 +34,7 @@ _UNDEFINED_LENGTH = 0xFFFFFFFF
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 # the strongest compression in use leaves a tenth of a bit for a pixel; beyond, decoders ask for all memory there is
 _MOST_PIXELS_PER_BYTE = 500
+_OF_ONE = ("MONOCHROME2", "MONOCHROME1", "PALETTE COLOR")
 _COLOURS_OF_THREE = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420", "YBR_PARTIAL_422")
 
 
@@ -73,8 +73,8 @@ def stored_pixels(dataset: Dataset, path: str, notes: list[str]) -> np.ndarray:
     keyword = next((name for name in _KEYWORDS if name in dataset), "")
     if not keyword:
         raise RadiographError(f"{path}: damaged or truncated, its pixels are missing. Copy or export it again.")
-    element = dataset.get_item(pydicom.datadict.tag_for_keyword(keyword))
-    value = element.value
+    element = tags.raw(dataset, keyword)
+    value = getattr(element, "value", None)
     if not isinstance(value, bytes) or not value:
         raise RadiographError(f"{path}: {tags.named(keyword)} is empty. Copy or export it again.")
     layout = _layout(dataset, path, notes, keyword, len(value))
@@ -168,20 +168,21 @@ def _roughness(picture: np.ndarray, padded: np.ndarray | None) -> float:
 def _layout(dataset: Dataset, path: str, notes: list[str], keyword: str, length: int) -> _Layout:
     rows, columns = (_size(dataset, name, path) for name in ("Rows", "Columns"))
     samples = tags.number(dataset, "SamplesPerPixel")
-    photometric = tags.text(dataset, "PhotometricInterpretation").upper()
+    photometric = tags.text(dataset, "PhotometricInterpretation").upper().replace("MONOCHROME ", "MONOCHROME")
     if samples not in (1, 3, 4):
         samples = 3 if photometric in _COLOURS_OF_THREE else 1
         notes.append(f"{tags.named('SamplesPerPixel')} is missing or not valid; {samples} was taken")
-    if not photometric:
-        photometric = "RGB" if samples > 1 else "MONOCHROME2"
-        notes.append(f"{tags.named('PhotometricInterpretation')} is missing; {photometric} was taken")
+    expected = _COLOURS_OF_THREE if samples > 1 else _OF_ONE
+    if photometric not in expected:
+        photometric = expected[0]
+        stated = tags.stated(dataset, "PhotometricInterpretation")
+        notes.append(f"{tags.named('PhotometricInterpretation')} is {stated}; {photometric} was taken")
     allocated = tags.number(dataset, "BitsAllocated")
     if keyword != "PixelData":
         allocated = 32 if keyword == "FloatPixelData" else 64
     elif allocated not in (1, 8, 16, 32, 64):
-        stated = tags.text(dataset, "BitsAllocated") or "missing"
         allocated = 8 if length < 2 * rows * columns * samples else 16
-        notes.append(f"{tags.named('BitsAllocated')} is {stated}; {allocated} was taken")
+        notes.append(f"{tags.named('BitsAllocated')} is {tags.stated(dataset, 'BitsAllocated')}; {allocated} was taken")
     stored = tags.number(dataset, "BitsStored")
     if not 0 < stored <= allocated:
         stored = allocated
@@ -200,9 +201,9 @@ def _layout(dataset: Dataset, path: str, notes: list[str], keyword: str, length:
 def _size(dataset: Dataset, keyword: str, path: str) -> int:
     value = tags.number(dataset, keyword)
     if not (math.isfinite(value) and value >= 1):
-        stated = tags.text(dataset, keyword) or ("empty" if keyword in dataset else "missing")
         raise RadiographError(
-            f"{path}: {tags.named(keyword)} is {stated}, so the size of the picture is not known. Export it again."
+            f"{path}: {tags.named(keyword)} is {tags.stated(dataset, keyword)}, so the size of the picture is not "
+            "known. Export it again."
         )
     return int(value)
 
@@ -258,16 +259,16 @@ def _uncompressed(
     notes: list[str],
 ) -> np.ndarray:
     expected = layout.frame_bytes
+    is_known = not syntax or UID(syntax).is_transfer_syntax
+    if not is_known and len(value) not in (expected, expected + 1):
+        raise _unknown_syntax(path, syntax)
     if len(value) < expected:
         raise RadiographError(
             f"{path}: truncated, {tags.named(keyword)} holds {len(value)} bytes, {layout.columns} x {layout.rows} "
             f"pixels need {expected}. Copy or export it again."
         )
-    is_known = not syntax or UID(syntax).is_transfer_syntax
     little = getattr(element, "is_little_endian", True)
     if not is_known:
-        if len(value) > expected + 1:
-            raise _unknown_syntax(path, syntax)
         notes.append(f"{tags.named('TransferSyntaxUID')} is {syntax}, which is not known; read as uncompressed")
     # all bits, for pydicom 2 and 3 treat unused ones differently
     layout = replace(layout, bits_stored=layout.bits_allocated)
@@ -301,6 +302,9 @@ def _decoded(
                 f"{path}: compressed, but {tags.named('TransferSyntaxUID')} does not say how. Export it again."
             )
         raise _unknown_syntax(path, syntax)
+    if head is None and dicom_codestream.is_jpeg_2000(frame):
+        # OpenJPEG would believe it, and ask for all memory there is
+        raise RadiographError(f"{path}: the head of its JPEG 2000 pixels is damaged. Copy or export it again.")
     if head is not None:
         layout = _as_in_frame(layout, head, notes)
         if not _fits(uid, head):

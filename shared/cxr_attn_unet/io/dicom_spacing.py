@@ -59,7 +59,8 @@ def _pair(dataset: Dataset, keyword: str, notes: list[str]) -> Spacing | None:
     if not found:
         return None
     if len(found) == 1:
-        found = found * 2  # one value for square pixels
+        notes.append(f"{tags.named(keyword)} has one value; taken for rows and columns")
+        found = found * 2
     row, column = found[:2]
     stated = "\\".join(tags.texts(dataset, keyword)[:2])
     if not (math.isfinite(row) and math.isfinite(column) and min(row, column) > 0):
@@ -85,7 +86,7 @@ def _magnification(dataset: Dataset, notes: list[str]) -> float:
     if tags.has(dataset, keyword):
         if 1 <= factor <= _LARGEST_MAGNIFICATION:
             return factor
-        notes.append(f"{tags.named(keyword)} is {tags.text(dataset, keyword)}, no magnification; ignored")
+        notes.append(f"{tags.named(keyword)} is {tags.stated(dataset, keyword)}, no magnification; ignored")
     to_detector = tags.number(dataset, "DistanceSourceToDetector")
     to_patient = tags.number(dataset, "DistanceSourceToPatient")
     if not (to_detector > 0 and to_patient > 0):

@@ -14,7 +14,7 @@ import numpy as np
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
-__all__ = ["has", "item_bytes", "items", "named", "number", "numbers", "text", "texts"]
+__all__ = ["has", "item_bytes", "items", "named", "number", "numbers", "raw", "stated", "text", "texts"]
 
 _BINARY = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8", "OW": "u2", "US or SS": "u2"}
 
@@ -27,7 +27,7 @@ def named(keyword: str) -> str:
 
 def has(dataset: Dataset, keyword: str) -> bool:
     """Whether the element is there and not empty."""
-    element = _raw(dataset, keyword)
+    element = raw(dataset, keyword)
     if element is None:
         return False
     value = element.value
@@ -38,7 +38,7 @@ def has(dataset: Dataset, keyword: str) -> bool:
 
 def texts(dataset: Dataset, keyword: str) -> list[str]:
     """All values as text without padding; none if the element is absent or empty."""
-    element = _raw(dataset, keyword)
+    element = raw(dataset, keyword)
     if element is None or element.value is None:
         return []
     value = element.value
@@ -60,7 +60,7 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 def numbers(dataset: Dataset, keyword: str) -> list[float]:
     """All values as numbers, NaN for what is none; ``2048,5`` is read as 2048.5."""
-    element = _raw(dataset, keyword)
+    element = raw(dataset, keyword)
     if element is None or element.value is None:
         return []
     kind = _BINARY.get(_representation(element, keyword))
@@ -78,6 +78,17 @@ def number(dataset: Dataset, keyword: str) -> float:
     return found[0] if found else math.nan
 
 
+def stated(dataset: Dataset, keyword: str) -> str:
+    """The first value as it is shown in a message."""
+    element = raw(dataset, keyword)
+    if element is None:
+        return "missing"
+    if _representation(element, keyword) in _BINARY:
+        found = numbers(dataset, keyword)
+        return f"{found[0]:g}" if found else "empty"
+    return text(dataset, keyword) or "empty"
+
+
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """The items of a sequence, none if it is absent or cannot be read."""
     try:
@@ -88,7 +99,7 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 def item_bytes(dataset: Dataset, keyword: str) -> tuple[bytes, bool]:
     """The bytes of an element of words, and whether they are little-endian."""
-    element = _raw(dataset, keyword)
+    element = raw(dataset, keyword)
     if element is None or element.value is None:
         return b"", True
     little = getattr(element, "is_little_endian", True)
@@ -108,10 +119,11 @@ def _tag(keyword: str) -> int:
     return tag
 
 
-def _raw(dataset: Dataset, keyword: str) -> Any:
+def raw(dataset: Dataset, keyword: str) -> Any:
+    """The element as pydicom found it, ``None`` if it is absent or beyond reading."""
     try:
         return dataset.get_item(_tag(keyword))
-    except KeyError:
+    except Exception:  # pydicom raises many kinds for an element that it cannot convert
         return None
 
 

@@ -191,7 +191,7 @@ def _for_processing(stored: np.ndarray, dataset: Dataset, used: np.ndarray | Non
         dark = sign == 1
     else:
         values, _ = _modality(values, dataset, used, notes)
-        dark = tags.text(dataset, "PhotometricInterpretation").upper() == "MONOCHROME1"
+        dark = _is_monochrome1(dataset)
     if dark and tags.text(dataset, "PixelIntensityRelationship").upper() == "LIN":
         values = np.log(np.maximum(values - min(_lowest(values, used), 0.0), 1.0))
     values = _without_outliers(values, used)
@@ -220,8 +220,12 @@ def _sample(values: np.ndarray, used: np.ndarray | None) -> np.ndarray:
     return sampled[used[::step, ::step]]
 
 
+def _is_monochrome1(dataset: Dataset) -> bool:
+    return tags.text(dataset, "PhotometricInterpretation").upper().replace(" ", "") == "MONOCHROME1"
+
+
 def _is_inverse(dataset: Dataset, notes: list[str]) -> bool:
-    if tags.text(dataset, "PhotometricInterpretation").upper() == "MONOCHROME1":
+    if _is_monochrome1(dataset):
         return True
     if tags.text(dataset, "PresentationLUTShape").upper() != "INVERSE":
         return False
@@ -264,8 +268,7 @@ def _coefficient(dataset: Dataset, keyword: str, default: float, notes: list[str
     if math.isfinite(value) and not (keyword == "RescaleSlope" and value == 0):
         return value
     if keyword in dataset:
-        stated = tags.text(dataset, keyword) or "empty"
-        notes.append(f"{tags.named(keyword)} is {stated}; {default:g} was taken")
+        notes.append(f"{tags.named(keyword)} is {tags.stated(dataset, keyword)}; {default:g} was taken")
     return default
 
 

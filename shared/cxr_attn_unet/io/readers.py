@@ -28,8 +28,9 @@ class RadiographReader(ImageReader):
     """:func:`read_radiograph` in MONAI's convention: the array is ``(columns, rows)``.
 
     MONAI's and MONAI Label's writers count on that convention to put a mask back over the file's own pixels. Metadata
-    beyond MONAI's: ``pixel_spacing`` and ``field_of_view_mm`` ((row, column), NaN where unknown) and ``upright``
-    (transpose, flip rows, flip columns of the stored ``(rows, columns)``; 0 or 1).
+    beyond MONAI's: ``pixel_spacing`` and ``field_of_view_mm`` ((row, column), NaN where unknown), ``spacing_source``
+    (empty where unknown), ``notes`` (lines of text) and ``upright`` (transpose, flip rows, flip columns of the stored
+    ``(rows, columns)``; 0 or 1).
     """
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
@@ -53,6 +54,8 @@ class RadiographReader(ImageReader):
             str(MetaKeys.ORIGINAL_CHANNEL_DIM): "no_channel",
             "pixel_spacing": spacing,
             "field_of_view_mm": spacing * img.pixels.shape,
+            "spacing_source": img.spacing_source or "",
+            "notes": "\n".join(img.notes),
             "upright": np.array(
                 (img.orientation.transpose, img.orientation.flip_rows, img.orientation.flip_columns), dtype=np.uint8
             ),
