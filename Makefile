@@ -96,7 +96,7 @@ push-hub: package ## BUNDLE=heart to the Hugging Face hub: REPO=owner/name, ARGS
 	$(PYTHON) -m venv .venv-label
 	.venv-label/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	.venv-label/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
-	  --requirement apps/monailabel/requirements.txt --editable .
+	  --requirement apps/monailabel/requirements.txt --editable ".[dicom]"
 	@touch $@
 
 label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bundles: STUDIES=<folder of radiographs>
