@@ -1,8 +1,20 @@
-"""MONAI transforms for what MONAI's own do not know about radiographs: how they load, and which way is up."""
+"""MONAI transforms for what MONAI's own do not know about radiographs: loading, frames, and which way is up."""
 
 from .fade import RandFadeStructured
+from .field import CropToFieldd, clean_field, field_box, scaled_box
 from .load import LoadMaskd, LoadRadiographd, to_meta_tensor
 from .orient import OrientUprightd
 from .resize import ResizeLongestd
 
-__all__ = ["LoadMaskd", "LoadRadiographd", "OrientUprightd", "RandFadeStructured", "ResizeLongestd", "to_meta_tensor"]
+__all__ = [
+    "CropToFieldd",
+    "LoadMaskd",
+    "LoadRadiographd",
+    "OrientUprightd",
+    "RandFadeStructured",
+    "ResizeLongestd",
+    "clean_field",
+    "field_box",
+    "scaled_box",
+    "to_meta_tensor",
+]
