@@ -75,6 +75,19 @@ def test_a_frame_with_the_artefacts_of_jpeg_is_cut_to_a_few_pixels(value, tmp_pa
     assert np.abs(np.subtract(field_box(picture), (40, 40 + ROWS, 40, 40 + COLUMNS))).max() <= 8
 
 
+def test_the_glow_along_the_edge_of_a_film_is_cut_with_the_frame():
+    picture = FILM.copy()
+    picture[:, :4] = (250, 220, 190, 160)
+    picture[:, 4:20] = 10
+    assert field_box(framed(picture, 0, 0, 0, 40, 0)) == (0, ROWS, 44, 40 + COLUMNS)
+
+
+def test_a_bright_edge_without_a_frame_stays():
+    picture = FILM.copy()
+    picture[:, :4] = (250, 220, 190, 160)
+    assert field_box(picture) == (0, ROWS, 0, COLUMNS)
+
+
 def test_a_frame_with_faint_noise_is_cut():
     noise = np.random.default_rng(1).normal(0, 1, (280, 240)).astype(np.float32)
     assert field_box(framed(FILM, 100, 40, 40, 40, 40) + noise) == (40, 40 + ROWS, 40, 40 + COLUMNS)

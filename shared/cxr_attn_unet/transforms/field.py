@@ -29,6 +29,8 @@ SMOOTHEST_NOISE = 0.006  # median deviation within a frame, of the range of grey
 DIFFERENT = 0.012  # of the range of grey values: what is not the frame
 SMALLEST_PIECE = 0.1  # of the largest piece of the picture: less is a letter or a marker in the frame
 DEEPEST = 6  # frames within frames
+WIDEST_RIM = 0.03  # of the side: the glow along the edge of a film
+RIM_BRIGHTER = 0.3  # of the range of grey values: the glow, compared with the film inside it
 ISOLATED = 0.25  # of the range of grey values: by how much a hot pixel differs from its neighbours
 FEWEST_HOT = 0.005  # share of hot pixels that the percentiles do not leave out by themselves
 FEWEST_PADDED = 0.002  # share of pixels with a padding value
@@ -169,7 +171,28 @@ def _peeled(pixels: np.ndarray) -> tuple[Box, float | None]:
             break
         frame = value
         box = _nested(box, inner)
+    if frame is not None:
+        box = _without_rim(pixels, box)
     return box, frame
+
+
+def _without_rim(pixels: np.ndarray, box: Box) -> Box:
+    """The box without the glow along a film's cut edges, which a network takes for something else without the frame."""
+    field = _inside(pixels, box)
+    limit = RIM_BRIGHTER * _range(_small(field)[0])
+    edges = list(box)
+    for side, edge in enumerate(box):
+        whole = (0, pixels.shape[0], 0, pixels.shape[1])[side]
+        if edge == whole:
+            continue
+        lines = (field, field[::-1], field.T, field.T[::-1])[side]
+        depth = round(WIDEST_RIM * len(lines))
+        medians = np.median(lines[: depth + 1, ::4], axis=1)
+        bright = np.flatnonzero(medians > medians[-1] + limit)
+        if len(bright):
+            inwards = 1 if side in (0, 2) else -1
+            edges[side] = edge + inwards * (int(bright[-1]) + 1)
+    return edges[0], edges[1], edges[2], edges[3]
 
 
 def _peeled_once(pixels: np.ndarray) -> tuple[Box, float | None]:
