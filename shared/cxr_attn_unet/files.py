@@ -14,6 +14,7 @@ __all__ = ["radiograph_stem", "write_json", "written"]
 
 SUFFIXES = ".png .jpg .jpeg .tif .tiff .bmp .gif .dcm .dicom .nii.gz .nii .mha .mhd .nrrd .img .hdr".split()
 SUFFIXES += ".dic .ima .dcm.gz .dicom.gz .dic.gz .ima.gz".split()
+SUFFIXES += ".webp .jp2 .j2k .jpx .jfif .jpe .nhdr .zip".split()
 
 
 def radiograph_stem(path: str | os.PathLike) -> str:

@@ -1,16 +1,28 @@
 """From a file to a radiograph: pixels with bone bright, their spacing, and which way is up."""
 
 from .radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
-from .read import is_radiograph_file, list_radiographs, read_labels, read_mask, read_radiograph
+from .read import (
+    Listing,
+    describe_ignored,
+    find_radiographs,
+    is_radiograph_file,
+    list_radiographs,
+    read_labels,
+    read_mask,
+    read_radiograph,
+)
 from .readers import MaskReader, RadiographReader
 
 __all__ = [
+    "Listing",
     "MaskReader",
     "NotARadiographError",
     "Orientation",
     "Radiograph",
     "RadiographError",
     "RadiographReader",
+    "describe_ignored",
+    "find_radiographs",
     "is_radiograph_file",
     "list_radiographs",
     "read_labels",

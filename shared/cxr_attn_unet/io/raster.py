@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF, BMP and GIF, through Pillow."""
+"""PNG, JPEG, JPEG 2000, TIFF, BMP, GIF and WebP, through Pillow."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from . import tiff
+from .content import what_is
 from .radiograph import Orientation, RadiographError
 
-__all__ = ["SUFFIXES", "read", "read_labels"]
+__all__ = ["SUFFIXES", "is_lossy", "read", "read_labels"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+_JPEG_2000 = (".jp2", ".j2k", ".jpx")
+SUFFIXES = (".png", *_JPEG, *_JPEG_2000, ".tif", ".tiff", ".bmp", ".gif", ".webp")
 
-# EXIF tag 274 to (transpose, flip rows, flip columns); cameras write it, viewers follow it
 MOST_COLOURFUL = 0.045  # standard deviation over the picture of a channel's share
+MOST_COLOURED = 0.2  # share of the picture whose colour is another one than that of most of it
 _EXIF_ORIENTATION = 274
-_PHOTOMETRIC = 262
+# EXIF tag 274 to (transpose, flip rows, flip columns); cameras write it, viewers follow it
 _EXIF = {
     2: (False, False, True),
     3: (False, True, True),
@@ -31,14 +35,16 @@ _EXIF = {
 def read(path: str) -> tuple[np.ndarray, Orientation]:
     """Pixels ``(rows, columns)`` as stored, colours by their luminance, and orientation by the EXIF tag.
 
-    An alpha channel is ignored. The resolution that PNG and TIFF may state is that of a printer, not of the detector,
-    and is not used either.
+    Of a TIFF file with thumbnails, the largest picture. An alpha channel is ignored. The resolution that PNG and TIFF
+    may state is that of a printer, not of the detector, and is not used either.
 
     Raises:
         RadiographError: not an image, truncated, of several frames, a photograph in colour, or in colour with 16 bits a
             channel.
     """
     image, orientation = _open(path)
+    if isinstance(image, np.ndarray):
+        return image, orientation
     if image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16"):
         _check_colours(image, path)
     return _luminance(image), orientation
@@ -53,6 +59,8 @@ def read_labels(path: str) -> np.ndarray:
         RadiographError: as :func:`read`.
     """
     image, _ = _open(path)
+    if isinstance(image, np.ndarray):
+        return image
     if image.mode in ("RGB", "RGBA", "P", "PA"):
         indices = np.asarray(image)[..., 0] if image.mode == "PA" else np.asarray(image)
         colours = np.asarray(image.convert("RGBA"))[..., :3].max(-1)  # luminance would round a dark blue to black
@@ -61,48 +69,118 @@ def read_labels(path: str) -> np.ndarray:
     return _luminance(image)
 
 
-def _open(path: str) -> tuple[Image.Image, Orientation]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd TIFF tags, large but sound images
-            # through a file object: by name, Pillow maps it to memory, and mixes up the rows of a TIFF on its side
-            with open(path, "rb") as file, Image.open(file) as image:
-                frames = getattr(image, "n_frames", 1)
-                if frames > 1:
-                    raise RadiographError(
-                        f"{path}: holds {frames} pictures. Save the radiograph alone; a CT is not a radiograph."
-                    )
-                # before anything loads the pixels, which empties the list of tiles; so does getexif() of a PNG
-                stored = image.tile[0][3] if image.tile else ""
-                stored = stored[0] if isinstance(stored, tuple) and stored else stored
-                if ";16" in str(stored) and not image.mode.startswith("I"):
-                    raise RadiographError(
-                        f"{path}: a 16-bit picture in colour or with transparency, of which only 8 bits can be read. "
-                        "Save it as 16-bit grey."
-                    )
-                tag = image.getexif().get(_EXIF_ORIENTATION, 1)
-                # Pillow undoes "zero is white" up to 8 bits, but not above
-                inverted = image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
-                image.load()
-                if image.format == "TIFF":  # alone of all formats, Pillow turns it while loading: turn it back
-                    image = _stored(image, tag)
-                if inverted:
-                    image = Image.fromarray(65535 - np.asarray(image).astype(np.uint16))
-                return image, Orientation(*_EXIF.get(tag, ()))
-    except RadiographError:
-        raise
-    except UnidentifiedImageError as error:
-        raise RadiographError(f"{path}: not a picture, whatever its name says. Export it anew.") from error
-    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ValueError ... on damaged files
-        raise RadiographError(f"{path}: damaged or truncated ({error}). Copy or export it anew.") from error
+def is_lossy(path: str) -> bool:
+    """Whether a file's compression smears the edges of a mask: JPEG, and WebP unless it is the lossless kind."""
+    name = path.lower()
+    if name.endswith(_JPEG):
+        return True
+    if not name.endswith(".webp"):
+        return False
+    with open(path, "rb") as file:
+        return b"VP8L" not in file.read(4096)
 
 
 def _check_colours(image: Image.Image, path: str) -> None:
+    """Raise :class:`RadiographError` for a photograph in colour.
+
+    A film's or a screen's tint is the same all over, and a label or a marker in colour covers little of the picture;
+    a photograph's colours vary over most of it.
+
+    Args:
+        image: in any mode that converts to RGB.
+        path: the file, for the message.
+    """
     small = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BOX), dtype=np.float32)
-    # a film's or a screen's tint is the same all over; a photograph's colours are not
     shares = (small - small.mean(-1, keepdims=True)) / np.maximum(small.sum(-1, keepdims=True), 60)
-    if shares.std((0, 1)).max() > MOST_COLOURFUL:
-        raise RadiographError(f"{path}: a photograph in colour. If it is a radiograph all the same, save it as grey.")
+    if shares.std((0, 1)).max() <= MOST_COLOURFUL:
+        return
+    other = np.abs(shares - np.median(shares, (0, 1))).max(-1) > MOST_COLOURFUL
+    if other.mean() > MOST_COLOURED:
+        raise RadiographError(
+            f"{path}: a picture in colour, over {other.mean():.0%} of it. If it is a radiograph all the same, save it "
+            "as grey."
+        )
+
+
+def _open(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
+    """The picture, or where Pillow cannot read it its pixels ``(rows, columns)`` float32, and its orientation."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd TIFF tags, large but sound images
+            return _opened(path)
+    except (RadiographError, MemoryError):
+        raise
+    except PermissionError as error:
+        raise RadiographError(f"{path}: may not be read. Check the permissions of the file.") from error
+    except UnidentifiedImageError as error:
+        found = what_is(path)
+        if found:
+            what, _, remedy = found.partition("; ")
+            raise RadiographError(f"{path}: not a picture but {what}. {remedy.capitalize()}.") from error
+        raise RadiographError(
+            f"{path}: not a picture that can be read, whatever its name says. Save it as PNG or TIFF of 8 or 16 bits."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise RadiographError(f"{path}: too many pixels for a radiograph ({error}). Make it smaller.") from error
+    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ValueError ... on damaged files
+        if "not available" in str(error):
+            raise RadiographError(
+                f"{path}: this Pillow cannot decode it ({error}). Install a complete one: pip install -U pillow."
+            ) from error
+        raise RadiographError(f"{path}: damaged or truncated ({_one_line(error)}). Copy or export it anew.") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _opened(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
+    page = tiff.largest_page(path) if tiff.is_tiff(path) else None
+    if page is not None and page.pixels is not None:
+        return page.pixels, Orientation(*_EXIF.get(page.exif, ()))
+    # through a file object: by name, Pillow maps it to memory, and mixes up the rows of a TIFF on its side
+    with open(path, "rb") as file, Image.open(file) as image:
+        if page is not None:
+            image.seek(page.index)
+            tag = page.exif
+        else:
+            _check_frames(image, path)
+        # before anything loads the pixels, which empties the list of tiles; so does getexif() of a PNG
+        _check_bits(image, path)
+        if page is None:
+            tag = image.getexif().get(_EXIF_ORIENTATION, 1)
+        image.load()
+        orientation = Orientation(*_EXIF.get(tag, ()))
+        if page is None:
+            return image, orientation
+        stored = _stored(image, tag)  # alone of all formats, Pillow turns TIFF while loading: turn it back
+        if page.inverted:
+            return _inverted(np.asarray(stored)), orientation
+        return stored, orientation
+
+
+def _check_frames(image: Image.Image, path: str) -> None:
+    frames = getattr(image, "n_frames", 1)
+    # a camera's JPEG may hold previews beside the picture
+    if frames > 1 and image.format != "MPO":
+        raise RadiographError(f"{path}: holds {frames} pictures. Save the radiograph alone; a CT is not a radiograph.")
+
+
+def _check_bits(image: Image.Image, path: str) -> None:
+    stored = image.tile[0][3] if image.tile else ""
+    stored = stored[0] if isinstance(stored, tuple) and stored else stored
+    if ";16" in str(stored) and not image.mode.startswith("I"):
+        raise RadiographError(
+            f"{path}: a 16-bit picture in colour or with transparency, of which only 8 bits can be read. "
+            "Save it as 16-bit grey."
+        )
+
+
+def _inverted(pixels: np.ndarray) -> np.ndarray:
+    """Bright pixels high, float32, of a picture in which zero is white."""
+    if pixels.dtype.kind == "f":
+        return (pixels.min() + pixels.max() - pixels).astype(np.float32)
+    return 65535 - pixels.astype(np.float32)
 
 
 def _stored(image: Image.Image, tag: int) -> Image.Image:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from . import dicom, jsrt, polygons, raster, volume
+from . import archive, dicom, jsrt, polygons, raster, volume
+from .content import what_is
 from .radiograph import Orientation, Radiograph, RadiographError, check_pixels
 
-__all__ = ["is_radiograph_file", "list_radiographs", "read_labels", "read_mask", "read_radiograph"]
+__all__ = [
+    "Listing",
+    "describe_ignored",
+    "find_radiographs",
+    "is_radiograph_file",
+    "list_radiographs",
+    "read_labels",
+    "read_mask",
+    "read_radiograph",
+]
 
-_LOSSY = (".jpg", ".jpeg")
-FORMATS = "PNG, JPEG, TIFF, BMP, GIF, DICOM, NIfTI, MHA, MHD, NRRD and raw JSRT .IMG"
+FORMATS = "PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, DICOM, NIfTI, MHA, MHD, NRRD and raw JSRT .IMG"
+# which stand beside a header that names them, and are read with it
+_PIXELS_OF_HEADERS = {".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",)}
 
 
 def _has_head(path: str) -> bool:
@@ -23,8 +36,10 @@ def _has_head(path: str) -> bool:
 
 
 def _format(path: str) -> str:
-    """``raster``, ``volume``, ``dicom``, ``jsrt``, or empty for what is none of them."""
+    """``raster``, ``volume``, ``dicom``, ``jsrt``, ``archive``, or empty for what is none of them."""
     name = path.lower()
+    if name.endswith(archive.SUFFIX):
+        return "archive"
     if name.endswith(raster.SUFFIXES):
         return "raster"
     if name.endswith(".img"):
@@ -48,8 +63,9 @@ def _require_file(path: str) -> None:
 def read_radiograph(path: str | os.PathLike) -> Radiograph:
     """Read a radiograph of any supported format.
 
-    PNG, JPEG, TIFF, BMP, GIF (8 and 16 bits, colours by luminance), DICOM, NIfTI, MHA, MHD, NRRD (one slice), raw JSRT
-    ``.IMG``. Files without a known suffix are tried as DICOM, which may be in gzip (``.dcm.gz``).
+    PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP (8 and 16 bits, colours by luminance), DICOM, NIfTI, MHA, MHD, NRRD (one
+    slice), raw JSRT ``.IMG``. Files without a known suffix are tried as DICOM, which may be in gzip (``.dcm.gz``). A
+    ZIP archive is read if it holds one of them.
 
     Args:
         path: the file.
@@ -63,22 +79,34 @@ def read_radiograph(path: str | os.PathLike) -> Radiograph:
     """
     path = os.fspath(path)
     _require_file(path)
-    spacing, orientation, affine = None, Orientation(), None
     kind = _format(path)
-    if kind == "raster":
-        pixels, orientation = raster.read(path)
-    elif kind == "dicom":
+    if kind == "archive":
+        with archive.unpacked(path, _has_name_of_radiograph) as inner:
+            try:
+                return replace(read_radiograph(inner), path=path)
+            except RadiographError as error:
+                # the reader of the message has the archive, not the temporary file
+                name = os.path.basename(inner)
+                raise type(error)(str(error).replace(inner, f"{path}: {name}", 1)) from error
+    if kind == "dicom":
         radiograph = dicom.read(path)
-        check_pixels(radiograph.pixels, path)
-        return radiograph
+    elif kind == "raster":
+        pixels, orientation = raster.read(path)
+        radiograph = Radiograph(pixels, path, None, orientation)
     elif kind == "volume":
         pixels, spacing, orientation, affine = volume.read(path)
+        source = "given" if spacing else None
+        radiograph = Radiograph(pixels, path, spacing, orientation, affine, source)
     elif kind == "jsrt":
-        pixels, spacing = jsrt.read(path), (jsrt.SPACING_MM, jsrt.SPACING_MM)
+        spacing = (jsrt.SPACING_MM, jsrt.SPACING_MM)
+        radiograph = Radiograph(jsrt.read(path), path, spacing, Orientation(), None, "detector")
     else:
+        what, _, remedy = what_is(path).partition("; ")
+        if what:
+            raise RadiographError(f"{path}: {what}, not a radiograph. {remedy.capitalize()}.")
         raise RadiographError(f"{path}: not a format that is read. Convert it to one of {FORMATS}.")
-    check_pixels(pixels, path)
-    return Radiograph(pixels, path, spacing, orientation, affine)
+    check_pixels(radiograph.pixels, path)
+    return radiograph
 
 
 def read_labels(path: str | os.PathLike) -> np.ndarray:
@@ -109,8 +137,8 @@ def read_labels(path: str | os.PathLike) -> np.ndarray:
 def read_mask(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> np.ndarray:
     """Read a mask, or the union of several, such as left and right lung.
 
-    Whatever is not zero is structure, so 0/1, 0/255 and a bit for each rib are the same; in JPEG files, which smear
-    their edges, whatever is above half. An empty mask is not an error here.
+    Whatever is not zero is structure, so 0/1, 0/255 and a bit for each rib are the same; in JPEG and WebP files,
+    which smear their edges, whatever is above half. An empty mask is not an error here.
 
     Args:
         paths: a file or several; ``FILE.json#INDEX`` for polygons, see :func:`.polygons.read`.
@@ -127,7 +155,7 @@ def read_mask(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> np.ndar
     for entry in paths:
         path = os.fspath(entry)
         pixels = read_labels(path)
-        mask = pixels > 127 if path.lower().endswith(_LOSSY) else pixels != 0
+        mask = pixels > 127 if raster.is_lossy(path) else pixels != 0
         if union is not None and union.shape != mask.shape:
             raise RadiographError(
                 f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels, but {os.fspath(paths[0])} has "
@@ -140,16 +168,64 @@ def read_mask(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> np.ndar
 
 
 def is_radiograph_file(path: str | os.PathLike) -> bool:
-    """Whether a file looks like a radiograph, by its suffix or DICOM's preamble; it is not read any further."""
+    """Whether a file looks like a radiograph, by its suffix or DICOM's preamble; it is not read any further.
+
+    A ZIP archive does if a file in it does by its name.
+    """
     path = os.fspath(path)
-    if path.lower().endswith((".hdr", ".img")):
+    name = path.lower()
+    if name.endswith((".hdr", ".img")):
         # of a pair, the .img stands for both; of other .img files only those of JSRT's size are radiographs
-        return path.lower().endswith(".img") and os.path.isfile(path) and (_has_head(path) or jsrt.is_raw(path))
+        return name.endswith(".img") and os.path.isfile(path) and (_has_head(path) or jsrt.is_raw(path))
+    if name.endswith(archive.SUFFIX):
+        return bool(archive.members(path, _has_name_of_radiograph))
     return bool(_format(path)) and Path(path).name.upper() != "DICOMDIR"
 
 
+def _has_name_of_radiograph(name: str) -> bool:
+    suffixes = (*raster.SUFFIXES, *volume.NIFTI_SUFFIXES, *volume.ITK_SUFFIXES, *dicom.SUFFIXES)
+    return name.lower().endswith(suffixes)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds.
+
+    Attributes:
+        radiographs: paths of the files that look like radiographs, sorted.
+        ignored: how many other files there are by kind, which is the suffix in lower case, ``DICOMDIR``, or
+            ``without suffix``; those of hidden files and of pixels that belong to a header are left out.
+    """
+
+    radiographs: list[str]
+    ignored: Mapping[str, int]
+
+    def describe_ignored(self) -> str:
+        """Such as ``12 files ignored: 9 .txt, 3 .xml``; empty if there are none."""
+        return describe_ignored(self.ignored)
+
+
+def describe_ignored(ignored: Mapping[str, int]) -> str:
+    """Numbers of ignored files by kind in words, the most frequent first; empty if there are none."""
+    total = sum(ignored.values())
+    if not total:
+        return ""
+    kinds = sorted(ignored, key=lambda kind: (-ignored[kind], kind))
+    files = "file" if total == 1 else "files"
+    return f"{total} {files} ignored: {', '.join(f'{ignored[kind]} {kind}' for kind in kinds)}"
+
+
 def list_radiographs(folder: str | os.PathLike) -> list[str]:
-    """All radiographs under a folder, sorted; hidden files and folders are passed over.
+    """All radiographs under a folder, sorted; as :func:`find_radiographs`, which also counts the other files.
+
+    Raises:
+        RadiographError: no such folder.
+    """
+    return find_radiographs(folder).radiographs
+
+
+def find_radiographs(folder: str | os.PathLike) -> Listing:
+    """All radiographs under a folder, and how many other files there are; hidden files and folders are passed over.
 
     Symbolic links are followed, each folder is entered once.
 
@@ -159,7 +235,19 @@ def list_radiographs(folder: str | os.PathLike) -> list[str]:
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise RadiographError(f"{folder}: no such folder. Name the folder of the radiographs with --dataset_dir.")
-    entered, found = set(), []
+    radiographs: list[str] = []
+    ignored: Counter[str] = Counter()
+    for path in _files_under(root):
+        if is_radiograph_file(path):
+            radiographs.append(path)
+        elif not _belongs_to_header(path):
+            ignored[_kind(path)] += 1
+    return Listing(radiographs, dict(ignored))
+
+
+def _files_under(root: Path) -> list[str]:
+    entered: set[str] = set()
+    found: list[str] = []
     for parent, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(parent)
         if real in entered:
@@ -168,4 +256,19 @@ def list_radiographs(folder: str | os.PathLike) -> list[str]:
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [os.path.join(parent, name) for name in files if not name.startswith(".")]
-    return [path for path in sorted(found) if os.path.isfile(path) and is_radiograph_file(path)]
+    return [path for path in sorted(found) if os.path.isfile(path)]
+
+
+def _belongs_to_header(path: str) -> bool:
+    """Whether a file holds the pixels of a header beside it, or is the header of pixels beside it."""
+    base, suffix = os.path.splitext(path)
+    if suffix.lower() == ".hdr":
+        return os.path.exists(f"{base}.img") or os.path.exists(f"{base}.IMG")
+    return any(os.path.exists(base + header) for header in _PIXELS_OF_HEADERS.get(suffix.lower(), ()))
+
+
+def _kind(path: str) -> str:
+    name = os.path.basename(path)
+    if name.upper() == "DICOMDIR":
+        return "DICOMDIR"
+    return os.path.splitext(name)[1].lower() or "without suffix"

@@ -1,0 +1,91 @@
+"""Which picture of a TIFF file is the radiograph, and the number formats that Pillow does not read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tifffile
+
+from .radiograph import RadiographError
+
+__all__ = ["Page", "is_tiff", "largest_page"]
+
+_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 274
+_WHITE_IS_ZERO = 0
+# Pillow takes int8 and uint32 for other types and does not know the others
+_NOT_OF_PILLOW = ("int8", "uint32", "int64", "uint64", "float16", "float64")
+
+
+@dataclass(frozen=True)
+class Page:
+    """The largest picture of a TIFF file.
+
+    Attributes:
+        index: its number in the file, from 0.
+        exif: its orientation, 1 to 8, see :data:`.raster._EXIF`.
+        inverted: whether Pillow leaves it with bright pixels low.
+        pixels: ``(rows, columns)`` as stored but bright pixels high, if Pillow cannot read them; else ``None``.
+    """
+
+    index: int
+    exif: int
+    inverted: bool
+    pixels: np.ndarray | None
+
+
+def is_tiff(path: str) -> bool:
+    """Whether a file begins as TIFF or BigTIFF do."""
+    with open(path, "rb") as file:
+        return file.read(4) in _BEGINNINGS
+
+
+def largest_page(path: str) -> Page:
+    """The largest picture; smaller ones are thumbnails.
+
+    Raises:
+        RadiographError: several of that size, or numbers in a compression that is not read.
+        Exception: what tifffile raises for a damaged file.
+    """
+    with tifffile.TiffFile(path) as file:
+        pages = [page.aspage() for page in file.pages]
+        areas = [page.imagelength * page.imagewidth for page in pages]
+        index = int(np.argmax(areas))
+        page = pages[index]
+        if areas.count(areas[index]) > 1:
+            raise RadiographError(
+                f"{path}: holds {areas.count(areas[index])} pictures of {page.imagewidth} x {page.imagelength} pixels. "
+                "Save the radiograph alone; a CT is not a radiograph."
+            )
+        white_is_zero = int(page.photometric) == _WHITE_IS_ZERO
+        kind = np.dtype(page.dtype) if page.dtype is not None else np.dtype(np.uint8)
+        pixels = None
+        # Pillow does not know white-is-zero beyond unsigned integers and float32
+        if kind.name in _NOT_OF_PILLOW or (white_is_zero and kind.kind == "i"):
+            pixels = _pixels(page, kind, white_is_zero, path)
+        tag = page.tags.get(_ORIENTATION)
+        exif = 1 if tag is None else int(tag.value)
+        # Pillow undoes white-is-zero up to 8 bits, but not above
+        return Page(index, exif, white_is_zero and kind.itemsize > 1, pixels)
+
+
+def _pixels(page: tifffile.TiffPage, kind: np.dtype, white_is_zero: bool, path: str) -> np.ndarray:
+    if page.samplesperpixel != 1:
+        raise RadiographError(
+            f"{path}: {page.samplesperpixel} values of type {kind.name} a pixel, a radiograph has one. "
+            "Save it as 16-bit grey."
+        )
+    try:
+        pixels = page.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        raise RadiographError(
+            f"{path}: numbers of type {kind.name} with compression {page.compression.name}, which are not read "
+            "together. Save it without compression, or as 16-bit grey."
+        ) from error
+    pixels = pixels.astype(np.float64)
+    if white_is_zero:
+        pixels = pixels.min() + pixels.max() - pixels
+    return pixels.astype(np.float32)
