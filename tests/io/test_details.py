@@ -302,7 +302,11 @@ BAD = {
     "cut dicom head": ("a.dcm", lambda p: cut(write_dicom(p, TWELVE), 0.012), "truncated|no pixels"),
     "cut nii": ("a.nii", lambda p: cut(write_nifti(p, TRUTH, np.eye(4)), 0.6), "truncated"),
     "cut mha": ("a.mha", lambda p: cut(itk(p, TRUTH), 0.6), "truncated"),
-    "mhd without raw": ("a.mhd", lambda p: itk(p, TRUTH) and p.with_suffix(".raw").unlink(), "truncated"),
+    "mhd without raw": (
+        "a.mhd",
+        lambda p: itk(p, TRUTH) and p.with_suffix(".raw").unlink(),
+        "a.raw, which is not there",
+    ),
     "cut bmp": ("a.bmp", lambda p: cut(write_picture(p, TRUTH), 0.6), "truncated"),
     "mr": ("a.dcm", lambda p: write_dicom(p, TWELVE, Modality="MR"), "slice of a volume"),
     "no pixels": ("a.dcm", lambda p: write_dicom(p, TWELVE) and strip(p), "no pixels"),

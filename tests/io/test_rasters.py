@@ -153,6 +153,13 @@ def test_refusals_say_what_was_found_and_not_that_it_is_damaged(kind, tmp_path):
     assert "damaged" not in str(caught.value)
 
 
+def test_a_picture_with_a_damaged_beginning_is_called_damaged(tmp_path):
+    path = write_picture(tmp_path / "a.png", TRUTH)
+    content(path, path.read_bytes()[:12] + bytes(50))
+    with pytest.raises(RadiographError, match="a PNG picture, damaged"):
+        read_radiograph(path)
+
+
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
     path = write_picture(tmp_path / "a.png", TRUTH)
     path.chmod(0)

@@ -113,10 +113,11 @@ def _open(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
     except PermissionError as error:
         raise RadiographError(f"{path}: may not be read. Check the permissions of the file.") from error
     except UnidentifiedImageError as error:
-        found = what_is(path)
-        if found:
-            what, _, remedy = found.partition("; ")
-            raise RadiographError(f"{path}: not a picture but {what}. {remedy.capitalize()}.") from error
+        what, remedy = what_is(path)
+        if what.split()[-1:] == ["picture"] and "HEIF" not in what:
+            raise RadiographError(f"{path}: {what}, damaged at its beginning. Copy or export it anew.") from error
+        if what:
+            raise RadiographError(f"{path}: not a picture but {what}. {remedy}.") from error
         raise RadiographError(
             f"{path}: not a picture that can be read, whatever its name says. Save it as PNG or TIFF of 8 or 16 bits."
         ) from error

@@ -101,9 +101,9 @@ def read_radiograph(path: str | os.PathLike) -> Radiograph:
         spacing = (jsrt.SPACING_MM, jsrt.SPACING_MM)
         radiograph = Radiograph(jsrt.read(path), path, spacing, Orientation(), None, "detector")
     else:
-        what, _, remedy = what_is(path).partition("; ")
+        what, remedy = what_is(path)
         if what:
-            raise RadiographError(f"{path}: {what}, not a radiograph. {remedy.capitalize()}.")
+            raise RadiographError(f"{path}: {what}, not a radiograph. {remedy}.")
         raise RadiographError(f"{path}: not a format that is read. Convert it to one of {FORMATS}.")
     check_pixels(radiograph.pixels, path)
     return radiograph

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from .content import what_is
 from .radiograph import Orientation, RadiographError
 
 __all__ = ["ITK_SUFFIXES", "NIFTI_SUFFIXES", "orientation_of", "read"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr")
-ITK_SUFFIXES = (".mha", ".mhd", ".nrrd")
+ITK_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 # a pixel spacing of exactly this, without any further geometry, is what writers put when they know none
 _UNKNOWN = 1.0
 
@@ -28,14 +31,15 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
     """
     itk = path.lower().endswith(ITK_SUFFIXES)
     try:
-        array, affine, known = _read_itk(path) if itk else _read_nifti(path)
-    except RadiographError:
+        if itk:
+            array, affine = _read_itk(path)
+            orientation = None
+        else:
+            array, affine, orientation = _read_nifti(path)
+    except (RadiographError, MemoryError):
         raise
     except Exception as error:  # nibabel, zlib and ITK each raise their own
-        message = str(error).strip().splitlines()
-        raise RadiographError(
-            f"{path}: damaged or truncated ({message[-1] if message else type(error).__name__}). Export it anew."
-        ) from error
+        raise _refusal(path, error) from error
     axes = [axis for axis, size in enumerate(array.shape) if size > 1]
     if array.dtype.kind not in "biuf":
         kind = "colour" if array.dtype.fields else str(array.dtype)
@@ -49,7 +53,8 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
     columns, rows = affine[:3, axes[0]], affine[:3, axes[1]]
     lengths = float(np.linalg.norm(rows)), float(np.linalg.norm(columns))
     spacing = None if lengths == (_UNKNOWN, _UNKNOWN) or not all(lengths) else lengths
-    orientation = orientation_of(columns, rows) if known else Orientation()
+    if orientation is None:
+        orientation = orientation_of(columns, rows)
     in_plane = np.eye(4)
     # the third column is that of the axis that was dropped: without it a coronal affine has no inverse
     (dropped,) = {0, 1, 2} - set(axes)
@@ -84,22 +89,45 @@ def orientation_of(columns: np.ndarray, rows: np.ndarray) -> Orientation:
     return Orientation(transpose, bool(down), bool(right))
 
 
-def _read_nifti(path: str) -> tuple[np.ndarray, np.ndarray, bool]:
+def _read_nifti(path: str) -> tuple[np.ndarray, np.ndarray, Orientation | None]:
+    """Array, affine, and the orientation if the file's geometry says nothing about it."""
     image: Any = nib.load(path)
     header = image.header
+    orientation = None
     # Analyze has no codes; what nibabel makes up for it says nothing
-    known = hasattr(header, "get_sform") and bool(header["sform_code"] or header["qform_code"])
+    if not hasattr(header, "get_sform"):
+        orientation = Orientation()
+    elif not header["sform_code"] and not header["qform_code"]:
+        orientation = Orientation(flip_rows=_rows_reversed_by_dcm2niix(header))
     array = np.asanyarray(image.dataobj)
-    return array, np.asarray(image.affine, float), known
+    return array, np.asarray(image.affine, float), orientation
 
 
-def _read_itk(path: str) -> tuple[np.ndarray, np.ndarray, bool]:
+def _rows_reversed_by_dcm2niix(header: Any) -> bool:
+    """Whether a NIfTI header without codes is that of dcm2niix, which stores the rows from foot to head.
+
+    For a radiograph, whose DICOM file has no place in space, it leaves both codes 0 but notes that it turned the rows
+    around: the offset in y is that of the last row, ``1 - rows``, in pixels (rows of ``sform``: 1 0 0 0; 0 1 0 1-rows;
+    0 0 1 0). Other writers that know no geometry leave the offset 0 (nibabel) or centre the picture.
+    """
+    rows = header.get_data_shape()[1]
+    last_row = 1.0 - rows
+    offsets = (float(header["srow_y"][3]), float(header["qoffset_y"]))
+    return rows > 1 and last_row in offsets and float(header["srow_y"][1]) >= 0
+
+
+def _read_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         import SimpleITK as sitk
     except ImportError as error:
         raise RadiographError(
             f"{path}: MHA, MHD and NRRD need SimpleITK. Install it: pip install 'cxr-attn-unet[itk]'."
         ) from error
+    _check_pixels_of_header(path)
+    found, remedy = what_is(path)
+    if "DICOM" in found:
+        # ITK would read it, but not as a radiograph is to be shown
+        raise RadiographError(f"{path}: not MetaImage or NRRD but {found}. {remedy}.")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     image = sitk.ReadImage(path)
     if image.GetNumberOfComponentsPerPixel() != 1:
@@ -110,4 +138,44 @@ def _read_itk(path: str) -> tuple[np.ndarray, np.ndarray, bool]:
     used = min(dimension, 3)
     affine[:used, :used] = direction[:used, :used]
     affine[:2] *= -1  # ITK's LPS to RAS
-    return sitk.GetArrayFromImage(image).T, affine, True
+    return sitk.GetArrayFromImage(image).T, affine
+
+
+def _check_pixels_of_header(path: str) -> None:
+    """Raise :class:`RadiographError` if an MHD or NHDR header names a file of pixels that is not there."""
+    if not path.lower().endswith((".mhd", ".nhdr")):
+        return
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = [line.replace(":", "=", 1).partition("=") for line in file]
+    for key, _, value in lines:
+        name = value.strip()
+        if key.strip().lower() not in ("elementdatafile", "data file", "datafile") or not name:
+            continue
+        # LIST, LOCAL and patterns such as slice%03d.raw stand for several files or for none
+        if name.upper().startswith(("LIST", "LOCAL")) or "%" in name:
+            continue
+        if not os.path.exists(os.path.join(os.path.dirname(path), name)):
+            raise RadiographError(f"{path}: its pixels are in {name}, which is not there. Copy both files.")
+
+
+def _refusal(path: str, error: Exception) -> RadiographError:
+    """The message for what nibabel, zlib or ITK raised."""
+    lines = str(error).strip().splitlines()
+    text = lines[-1] if lines else type(error).__name__
+    if isinstance(error, PermissionError):
+        return RadiographError(f"{path}: may not be read. Check the permissions of the file.")
+    if isinstance(error, (EOFError, zlib.error)):
+        return RadiographError(f"{path}: damaged or truncated ({text}). Copy or export it anew.")
+    found, remedy = what_is(path)
+    compressed = found.startswith("compressed")
+    if path.lower().endswith(".gz") and not compressed:
+        return RadiographError(
+            f"{path}: not compressed, though its name ends in .gz" + (f", but {found}" if found else "") + ". "
+            "Give it its right name."
+        )
+    expected = "NIfTI" if path.lower().endswith(NIFTI_SUFFIXES) else "MetaImage or NRRD"
+    if found and not compressed and expected not in found and "text" not in found:
+        return RadiographError(f"{path}: not {expected} but {found}. {remedy}.")
+    if isinstance(error, nib.filebasedimages.ImageFileError):
+        return RadiographError(f"{path}: not a NIfTI file ({text}). Export the radiograph anew.")
+    return RadiographError(f"{path}: cannot be read as {expected}, or is truncated ({text}). Copy or export it anew.")
