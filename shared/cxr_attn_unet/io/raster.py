@@ -114,7 +114,7 @@ def _open(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
         raise RadiographError(f"{path}: may not be read. Check the permissions of the file.") from error
     except UnidentifiedImageError as error:
         what, remedy = what_is(path)
-        if what.split()[-1:] == ["picture"] and "HEIF" not in what:
+        if what.endswith("picture") and remedy.startswith("Name it"):
             raise RadiographError(f"{path}: {what}, damaged at its beginning. Copy or export it anew.") from error
         if what:
             raise RadiographError(f"{path}: not a picture but {what}. {remedy}.") from error
