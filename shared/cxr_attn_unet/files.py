@@ -10,11 +10,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["radiograph_stem", "write_json", "written"]
+__all__ = ["as_path", "radiograph_stem", "write_json", "written"]
 
 SUFFIXES = ".png .jpg .jpeg .tif .tiff .bmp .gif .dcm .dicom .nii.gz .nii .mha .mhd .nrrd .img .hdr".split()
 SUFFIXES += ".dic .ima .dcm.gz .dicom.gz .dic.gz .ima.gz".split()
 SUFFIXES += ".webp .jp2 .j2k .jpx .jfif .jpe .nhdr .zip".split()
+
+
+def as_path(given: Any) -> Path:
+    """The path that was meant by a value of the command line of ``python -m monai.bundle``.
+
+    It reads arguments as Python values: ``20240101`` becomes a number, ``True`` a truth value. Where that can be
+    undone, a folder of that name is found all the same; ``1e3`` has become ``1000.0``, and cannot.
+
+    Raises:
+        ValueError: neither a path nor the like, or a number that no longer shows how it was written.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        return Path(given).expanduser()
+    if isinstance(given, int) and os.path.exists(str(given)):
+        return Path(str(given))
+    raise ValueError(
+        f"{given}: the command line took this path for a Python {type(given).__name__}. Put ./ before a name that "
+        "reads as a number, True, False or None, such as ./1e3."
+    )
 
 
 def radiograph_stem(path: str | os.PathLike) -> str:

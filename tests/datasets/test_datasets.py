@@ -132,3 +132,36 @@ def test_command_line(tmp_path, capsys):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts_pass_over_what_is_not_theirs(layout):
     assert LAYOUTS[layout].find([], "heart") is None
+
+
+def invert_masks(folder, structure, names):
+    for name in names:
+        path = folder / "masks" / structure / f"{name}.png"
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+
+
+def test_inverted_masks_are_named(small_folder):
+    invert_masks(small_folder, "heart", ["case_03"])
+    with pytest.raises(DatasetError, match=r"1 problems.*\n  .*case_03.png: the mask covers \d\d%.*looks inverted"):
+        load_data(small_folder, "heart")
+
+
+def test_a_mask_of_another_structure_that_covers_the_edges_is_only_warned_of(tmp_path, caplog):
+    folder = write_folder(tmp_path, "body", 3)
+    invert_masks(folder, "body", ["case_01"])
+    load_data(folder, "body")
+    assert "case_01.png: the mask covers" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "value"), [("20240101", 20240101), ("True", True)])
+def test_a_folder_whose_name_the_command_line_took_for_a_value_is_found(name, value, tmp_path, monkeypatch):
+    write_folder(tmp_path / name, "heart", 3)
+    monkeypatch.chdir(tmp_path)
+    assert len(load_data(value, "heart")["training"]) == 2
+
+
+def test_a_number_that_no_longer_shows_the_folder_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    write_folder(tmp_path / "1e3", "heart", 3)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatasetError, match=r"^1000.0: the command line took .* ./1e3"):
+        load_data(1e3, "heart")

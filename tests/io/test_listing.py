@@ -115,3 +115,15 @@ def test_an_archive_without_radiographs_is_ignored_and_counted(tmp_path):
     path = zipped(tmp_path / "a.zip", {"notes.txt": "notes"})
     assert not is_radiograph_file(path)
     assert find_radiographs(tmp_path).ignored == {".zip": 1}
+
+
+def test_a_folder_whose_name_the_command_line_took_for_a_number_is_listed(tmp_path, monkeypatch):
+    (tmp_path / "20240101").mkdir()
+    write_picture(tmp_path / "20240101" / "a.png", TRUTH)
+    monkeypatch.chdir(tmp_path)
+    assert len(list_radiographs(20240101)) == 1
+
+
+def test_a_number_that_no_longer_shows_the_folder_is_refused(tmp_path):
+    with pytest.raises(RadiographError, match="1000.0: the command line took"):
+        list_radiographs(1e3)

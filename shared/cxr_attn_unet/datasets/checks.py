@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..io import RadiographError, read_mask, read_radiograph
 from ..transforms.load import check_same_shape
 
-__all__ = ["DatasetError", "Facts", "Report", "check_items", "gap_between_lungs"]
+__all__ = ["DatasetError", "Facts", "Report", "check_items", "gap_between_lungs", "looks_inverted"]
 
 # JSRT copies circulate with 17 to 43 grey levels, too few for ribs and vessels; a usual film has over 150.
 FEW_GREY_LEVELS = 64
@@ -23,6 +23,9 @@ FEW_GREY_LEVELS = 64
 # of the 28 that cover more than three tenths of the heart are below this, and one of the 356 that cover hardly any.
 NARROW_GAP = 0.26
 NAMED = 12
+# Structures that leave most of a radiograph's edge free; of others, such as the whole body, it is not known.
+INNER = ("lungs", "heart", "clavicles", "ribs")
+INVERTED_EDGE = 0.9  # share of the picture's outermost pixels that a mask covers if it was drawn the wrong way around
 
 
 class DatasetError(ValueError):
@@ -53,7 +56,7 @@ class Report:
 def check_items(
     items: Sequence[dict[str, Any]], structure: str = "", layouts: Mapping[str, Any] | None = None
 ) -> Report:
-    """Check items: readable, mask not empty and of the radiograph's aspect ratio, no radiograph twice.
+    """Check items: readable, mask not empty, not inverted and of the radiograph's aspect ratio, no radiograph twice.
 
     Args:
         items: with paths under ``image`` and ``label``, and the name of their layout under ``dataset``.
@@ -98,14 +101,32 @@ def _check(item: dict[str, Any], structure: str) -> Facts:
         return Facts(problem=str(error))
     if not mask.any():
         return Facts(problem=f"{item['label']}: the mask is empty. Draw it, or take the radiograph out.")
+    warnings = []
+    if looks_inverted(mask):
+        text = f"{item['label']}: the mask covers {mask.mean():.0%} of the picture, and its edges: it looks inverted"
+        if structure in INNER:
+            return Facts(problem=f"{text}. Give the {structure} values other than zero, and zero to all else.")
+        warnings.append(f"{text}, kept.")
     levels = len(np.unique(pixels))
+    if levels < FEW_GREY_LEVELS:
+        warnings.append(f"{item['image']}: only {levels} grey levels, kept.")
     return Facts(
-        warning=f"{item['image']}: only {levels} grey levels, kept." if levels < FEW_GREY_LEVELS else "",
+        warning=" ".join(warnings),
         digest=hashlib.sha1(np.ascontiguousarray(pixels), usedforsecurity=False).hexdigest(),
         size=pixels.shape[::-1],
         share=float(mask.mean()),
         behind_heart=structure == "lungs" and gap_between_lungs(radiograph.orientation.apply(mask)) < NARROW_GAP,
     )
+
+
+def looks_inverted(mask: np.ndarray) -> bool:
+    """Whether a mask covers nearly all of the picture's outermost pixels, and most of the picture.
+
+    Args:
+        mask: ``(rows, columns)`` bool.
+    """
+    edge = np.concatenate((mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+    return bool(edge.mean() >= INVERTED_EDGE and mask.mean() > 0.5)
 
 
 def gap_between_lungs(mask: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..files import as_path
 from . import eos_drr_ribs, folder, jsrt, montgomery_shenzhen, vindr_ribcxr
 from .checks import DatasetError, Report, check_items
 
@@ -54,7 +55,7 @@ def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[list[dic
     Raises:
         DatasetError: no folder, no readable layout in it, or no mask of this structure at all.
     """
-    root = Path(dataset_dir).expanduser()
+    root = _path(dataset_dir)
     if not root.is_dir():
         raise DatasetError(
             f"{root}: no such folder. Name the data set's folder with --dataset_dir or the environment variable "
@@ -251,7 +252,14 @@ def load_data(
 
 
 def _places(dataset_dir: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
-    return [dataset_dir] if isinstance(dataset_dir, (str, os.PathLike)) else list(dataset_dir)
+    return list(dataset_dir) if isinstance(dataset_dir, (list, tuple)) else [dataset_dir]
+
+
+def _path(place: Any) -> Path:
+    try:
+        return as_path(place)
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
 
 
 def _sections(
@@ -261,7 +269,7 @@ def _sections(
     problems: list[str] = []
     for place in _places(dataset_dir):
         if str(place).endswith(".json"):
-            sections = _read_list(Path(place).expanduser())
+            sections = _read_list(_path(place))
         else:
             items, found = find_items(place, structure)
             problems += found

@@ -13,7 +13,7 @@ from monai.data import Dataset, FolderLayoutBase, PILWriter, list_data_collate
 from monai.engines import SupervisedEvaluator
 
 from ..bundle import cause_of
-from ..files import radiograph_stem, written
+from ..files import as_path, radiograph_stem, written
 from ..io import RadiographError, list_radiographs
 
 __all__ = [
@@ -131,7 +131,7 @@ class MaskLayout(FolderLayoutBase):
     """
 
     def __init__(self, output_dir: str, postfix: str, data_root_dir: str) -> None:
-        self.output_dir, self.postfix, self.data_root_dir = output_dir, postfix, data_root_dir
+        self.output_dir, self.postfix, self.data_root_dir = output_dir, postfix, str(as_path(data_root_dir))
 
     def filename(self, subject: str = "subject", idx: Any = None, **kwargs: Any) -> str:
         """Path for the radiograph whose path is ``subject``."""

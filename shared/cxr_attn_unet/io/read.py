@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import as_path
 from . import archive, dicom, jsrt, polygons, raster, volume
 from .content import what_is
 from .radiograph import Orientation, Radiograph, RadiographError, check_pixels
@@ -232,7 +233,10 @@ def find_radiographs(folder: str | os.PathLike) -> Listing:
     Raises:
         RadiographError: no such folder.
     """
-    root = Path(folder).expanduser()
+    try:
+        root = as_path(folder)
+    except ValueError as error:
+        raise RadiographError(str(error)) from error
     if not root.is_dir():
         raise RadiographError(f"{folder}: no such folder. Name the folder of the radiographs with --dataset_dir.")
     radiographs: list[str] = []
