@@ -2,7 +2,7 @@
 
 The rooms, from the ground up; each imports only from those above it in this list:
 
-``structures``, ``files``, ``system``, ``statistics``, ``figures``, ``bundle``
+``former_names``, ``structures``, ``files``, ``system``, ``statistics``, ``figures``, ``bundle``
     what knows nothing of radiographs' files.
 :mod:`~cxr_attn_unet.io`, :mod:`~cxr_attn_unet.transforms`, :mod:`~cxr_attn_unet.networks`
     from a file to pixels, spacing and orientation; from pixels to the network's input; the networks.
@@ -19,6 +19,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .former_names import MODULES as _FORMER_MODULES
+from .former_names import FormerModules as _FormerModules
+
 if TYPE_CHECKING:
     from .inference import Segmentation, Segmenter
 
@@ -32,6 +35,7 @@ _MODULES = (
     "datasets",
     "figures",
     "files",
+    "former_names",
     "inference",
     "io",
     "networks",
@@ -51,4 +55,9 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.{name}")
     if name in ("Segmentation", "Segmenter"):
         return getattr(import_module(f"{__name__}.inference"), name)
+    if name in _FORMER_MODULES:
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+_FormerModules.install()

@@ -100,14 +100,14 @@ def test_weights_of_another_network_change_nothing(network, tmp_path, name, widt
 
 
 def test_saved_weights_have_a_record(tmp_path):
-    network = build_network("spatial_attention_unet", width=4, scale=True)
+    network = build_network("spatial_attention_unet", width=4, scale_attention=True)
     path = tmp_path / "model.pt"
     save_weights(network, path)
     source, record = record_of(path)
     assert source == tmp_path / "model.json"
-    assert record["network"] == {"name": "spatial_attention_unet", "width": 4, "scale": True}
+    assert record["network"] == {"name": "spatial_attention_unet", "width": 4, "scale_attention": True}
     assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    load_weights(build_network("spatial_attention_unet", width=4, scale=True), path)
+    load_weights(build_network("spatial_attention_unet", width=4, scale_attention=True), path)
     save_weights(network, path)
     assert json.loads(source.read_text())["before"] == record["sha256"]
 
@@ -118,16 +118,33 @@ def test_saved_weights_have_a_record(tmp_path):
 )
 def test_weights_that_fit_by_shape_alone_are_refused(tmp_path, name, scale, with_record):
     path = tmp_path / "model.pt"
-    save_weights(build_network("spatial_attention_unet", width=4, scale=True), path)
+    save_weights(build_network("spatial_attention_unet", width=4, scale_attention=True), path)
     if not with_record:  # the file itself knows, too
         path.with_suffix(".json").unlink()
-    other = build_network(name, width=4, scale=scale)
+    other = build_network(name, width=4, scale_attention=scale)
     with pytest.raises(ValueError) as error:
         load_weights(other, path)
-    assert "spatial_attention_unet, width 4, scale True" in str(error.value) and "model.pt" in str(error.value)
+    assert "spatial_attention_unet, width 4, scale_attention True" in str(error.value)
+    assert "model.pt" in str(error.value)
     assert f"the config makes {name}, width 4" in str(error.value)
     with pytest.raises(RuntimeError, match="the weights are of spatial_attention_unet"):
         other.load_state_dict(torch.load(path, weights_only=True), strict=False)
+
+
+@pytest.mark.parametrize("with_record", (True, False))
+def test_weights_that_name_the_option_as_version_0_1_0_did_are_read(tmp_path, with_record):
+    network = build_network("spatial_attention_unet", width=4, scale_attention=True)
+    state = network.state_dict()
+    former = {"name": "spatial_attention_unet", "width": 4, "scale": True}
+    state._metadata[""]["network"] = former
+    path = tmp_path / "model.pt"
+    torch.save(state, path)
+    if with_record:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        path.with_suffix(".json").write_text(json.dumps({"sha256": digest, "network": former}))
+    other = build_network("spatial_attention_unet", width=4, scale_attention=True)
+    load_weights(other, path)
+    assert torch.equal(other.state_dict()["head.weight"], state["head.weight"])
 
 
 def test_weights_of_another_width_are_refused_without_strict_too():

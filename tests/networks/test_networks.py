@@ -96,7 +96,7 @@ def test_images_of_a_batch_do_not_mix(name):
 @every_network
 def test_gradients_reach_every_parameter(name):
     # Without the scale, the softmax of an untrained Full Spatial gate saturates at this size, and its gradient is 0.
-    network = make(name, **({"scale": True} if name in SCALABLE else {})).train()
+    network = make(name, **({"scale_attention": True} if name in SCALABLE else {})).train()
     with torch.no_grad():
         for key, parameter in network.named_parameters():
             if ".channel." in key:
@@ -197,12 +197,12 @@ def test_the_skeleton_wires_the_gates_as_published(name):
 @pytest.mark.parametrize("name", sorted(SCALABLE))
 @torch.no_grad()
 def test_scale_reaches_every_gate(name):
-    plain, scaled = make(name), make(name, scale=True)
+    plain, scaled = make(name), make(name, scale_attention=True)
     scaled.load_state_dict(dict(plain.state_dict()))
-    flags = {key: m.scale for key, m in scaled.named_modules() if hasattr(m, "scale")}
+    flags = {key: m.scale_attention for key, m in scaled.named_modules() if hasattr(m, "scale_attention")}
     assert len(flags) == (8 if name == "double_spatial_attention_unet" else 4)
     assert all(flags.values())
-    assert not any(m.scale for m in plain.modules() if hasattr(m, "scale"))
+    assert not any(m.scale_attention for m in plain.modules() if hasattr(m, "scale_attention"))
     image = images(1, 1, 32, 32)
     assert not torch.allclose(scaled(image), plain(image))
 
@@ -210,9 +210,9 @@ def test_scale_reaches_every_gate(name):
 @pytest.mark.parametrize("name", sorted(set(NAMES) - SCALABLE))
 def test_scale_is_refused_by_the_others(name):
     with pytest.raises(
-        TypeError, match=f"network '{name}' has no option scale; its options are: (none|encoder_weights)"
+        TypeError, match=f"network '{name}' has no option scale_attention; its options are: (none|encoder_weights)"
     ):
-        build_network(name, width=WIDTH, scale=True)
+        build_network(name, width=WIDTH, scale_attention=True)
 
 
 @pytest.mark.parametrize("name", sorted(SQUARE_ONLY))
@@ -237,8 +237,8 @@ def test_unknown_names_are_refused_with_the_names_there_are():
     assert all(name in str(caught.value) for name in NAMES)
     with pytest.raises(ValueError, match=r"unknown gate 'nope'; the gates are: .*three_head"):
         AttentionUNet("nope")
-    with pytest.raises(TypeError, match="gate 'three_head' has no option scale; its options are: none"):
-        AttentionUNet("three_head", scale=True)
+    with pytest.raises(TypeError, match="gate 'three_head' has no option scale_attention; its options are: none"):
+        AttentionUNet("three_head", scale_attention=True)
 
 
 @every_network
@@ -262,7 +262,7 @@ def test_swin_names_einops_if_it_is_missing(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_network
 def test_half_precision_on_cuda_is_finite_and_close(name):
-    for options in [{}, {"scale": True}] if name in SCALABLE else [{}]:
+    for options in [{}, {"scale_attention": True}] if name in SCALABLE else [{}]:
         network = make(name, width=8, **options).cuda()
         image = images(1, 1, 512, 512).cuda()
         with torch.no_grad():

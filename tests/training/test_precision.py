@@ -8,7 +8,7 @@ from cxr_attn_unet.training.precision import BFloat16Inferer, half_precision_pay
 
 def test_bfloat16_is_near_and_is_used():
     torch.manual_seed(0)
-    network = build_network("full_spatial_attention_unet", width=4, scale=True).eval()
+    network = build_network("full_spatial_attention_unet", width=4, scale_attention=True).eval()
     image = torch.rand(2, 1, 32, 32)
     plain, exact = BFloat16Inferer(enabled=False)(image, network), network(image)
     half = BFloat16Inferer()(image, network)

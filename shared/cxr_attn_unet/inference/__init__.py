@@ -12,7 +12,7 @@ from .folder import (
 )
 from .segmentation import Segmentation
 from .segmenter import Segmenter
-from .views import VIEWS, ViewsInferer
+from .test_time_augmentation import VIEWS, TestTimeAugmentationInferer
 
 __all__ = [
     "VIEWS",
@@ -22,8 +22,8 @@ __all__ = [
     "MaskLayout",
     "Segmentation",
     "Segmenter",
+    "TestTimeAugmentationInferer",
     "TolerantDataset",
-    "ViewsInferer",
     "collate_readable",
     "radiographs_in",
     "to_columns_rows",

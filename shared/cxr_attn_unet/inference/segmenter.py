@@ -34,7 +34,7 @@ from ..networks import load_weights
 from ..structures import BUNDLE_SUFFIX, in_registry_order
 from ..transforms import LoadRadiographd, to_meta_tensor
 from .segmentation import Segmentation
-from .views import ViewsInferer
+from .test_time_augmentation import TestTimeAugmentationInferer
 
 __all__ = ["Segmenter"]
 
@@ -102,8 +102,9 @@ class Segmenter:
             bundles: folder that holds ``STRUCTURE_attn_unet``; :func:`bundles_folder` if not given.
             device: such as ``cuda:1``; a GPU where there is one if not given.
             threshold: probability from which a pixel belongs to a structure; the bundle's own rule (0.5) if not given.
-            tta: average the probabilities of several views (:class:`~cxr_attn_unet.inference.ViewsInferer`); takes five
-                times as long, and gives the views' agreement.
+            tta: average the probabilities of several views
+                (:class:`~cxr_attn_unet.inference.TestTimeAugmentationInferer`); takes five times as long, and gives the
+                views' agreement.
 
         Raises:
             FileNotFoundError: no such folder, bundle or weights.
@@ -167,9 +168,8 @@ class Segmenter:
                 return model.inferer(inputs, model.network).float(), None
             # the bundle's own views, such as mirrored ones, are among them
             own = getattr(model.inferer, "views", ())
-            views = ViewsInferer(tuple(dict.fromkeys((*ViewsInferer().views, *own)))).probabilities(
-                inputs, model.network
-            )
+            wanted = tuple(dict.fromkeys((*TestTimeAugmentationInferer().views, *own)))
+            views = TestTimeAugmentationInferer(wanted).probabilities(inputs, model.network)
             return views.mean(0).clamp_min(1e-7).log(), views
 
     def _finish(

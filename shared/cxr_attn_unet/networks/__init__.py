@@ -6,6 +6,7 @@ class in ``gates.py``; its network is a subclass of :class:`AttentionUNet` and a
 
 import inspect
 
+from ..former_names import renamed_parameter
 from .attention_unet import (
     AttentionUNet,
     DoubleSpatialAttentionUNet,
@@ -34,6 +35,7 @@ for _name, _class in NETWORKS.items():
     _class.registered_name = _name
 
 
+@renamed_parameter("scale", "scale_attention")
 def build_network(
     name: str, in_channels: int = 1, out_channels: int = 2, width: int = 64, **options
 ) -> SegmentationNetwork:
@@ -44,9 +46,9 @@ def build_network(
         in_channels: channels of the image.
         out_channels: channels of the logits.
         width: channels at the finest level; 64 in the published work, less for a smaller network.
-        options: ``scale`` (bool, default False) of the three spatial attention networks: divide the gates' matrix
-            product by ``sqrt(H * W)`` before the softmax; False suits every network. ``encoder_weights`` (default None)
-            of the ResNet networks: the path of a torchvision state dict, or "imagenet".
+        options: ``scale_attention`` (bool, default False) of the three spatial attention networks: divide the gates'
+            matrix product by ``sqrt(H * W)`` before the softmax; False suits every network. ``encoder_weights``
+            (default None) of the ResNet networks: the path of a torchvision state dict, or "imagenet".
 
     Returns:
         The network; ``network(image)`` takes ``(N, in_channels, H, W)`` with values in [0, 1] and returns logits
@@ -58,7 +60,7 @@ def build_network(
 
     Example:
         >>> import torch
-        >>> network = build_network("full_spatial_attention_unet", width=8, scale=True)
+        >>> network = build_network("full_spatial_attention_unet", width=8, scale_attention=True)
         >>> network(torch.rand(1, 1, 50, 70)).shape
         torch.Size([1, 2, 50, 70])
     """
@@ -67,8 +69,9 @@ def build_network(
     network_class = NETWORKS[name]
     common = ("in_channels", "out_channels", "width")
     allowed = [option for option in inspect.signature(network_class).parameters if option not in common]
-    if not options.get("scale", True) and "scale" not in allowed:
-        del options["scale"]  # what has no such gates does not scale them; lets a config set it for any network
+    if not options.get("scale_attention", True) and "scale_attention" not in allowed:
+        # what has no such gates does not scale them; lets a config set it for any network
+        del options["scale_attention"]
     check_options(f"network {name!r}", allowed, options)
     return network_class(in_channels=in_channels, out_channels=out_channels, width=width, **options)
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..former_names import renamed_parameter
 from .blocks import DecoderLevel, DoubleConv, SegmentationNetwork, check_options
 from .gates import GATES, PassGate
 
@@ -69,13 +70,14 @@ class AttentionUNet(GatedUNet):
         in_channels: channels of the image.
         out_channels: channels of the logits.
         width: channels at the finest level.
-        gate_options: keyword options of the gate, such as ``scale`` of the spatial ones.
+        gate_options: keyword options of the gate, such as ``scale_attention`` of the spatial ones.
 
     Raises:
         ValueError: no gate of that name.
         TypeError: the gate has no such option.
     """
 
+    @renamed_parameter("scale", "scale_attention")
     def __init__(self, gate: str, in_channels: int = 1, out_channels: int = 2, width: int = 64, **gate_options):
         if gate not in GATES:
             raise ValueError(f"unknown gate {gate!r}; the gates are: {', '.join(GATES)}")
@@ -105,11 +107,12 @@ class SpatialAttentionUNet(AttentionUNet):
         in_channels: channels of the image.
         out_channels: channels of the logits.
         width: channels at the finest level.
-        scale: divide each gate's matrix product by ``sqrt(H * W)`` of its features before the softmax.
+        scale_attention: divide each gate's matrix product by ``sqrt(H * W)`` of its features before the softmax.
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 2, width: int = 64, scale: bool = False):
-        super().__init__("spatial", in_channels, out_channels, width, scale=scale)
+    @renamed_parameter("scale", "scale_attention")
+    def __init__(self, in_channels: int = 1, out_channels: int = 2, width: int = 64, scale_attention: bool = False):
+        super().__init__("spatial", in_channels, out_channels, width, scale_attention=scale_attention)
 
 
 class DoubleSpatialAttentionUNet(AttentionUNet):
@@ -119,11 +122,12 @@ class DoubleSpatialAttentionUNet(AttentionUNet):
         in_channels: channels of the image.
         out_channels: channels of the logits.
         width: channels at the finest level.
-        scale: divide each gate's matrix products by ``sqrt(H * W)`` of its features before the softmax.
+        scale_attention: divide each gate's matrix products by ``sqrt(H * W)`` of its features before the softmax.
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 2, width: int = 64, scale: bool = False):
-        super().__init__("double_spatial", in_channels, out_channels, width, scale=scale)
+    @renamed_parameter("scale", "scale_attention")
+    def __init__(self, in_channels: int = 1, out_channels: int = 2, width: int = 64, scale_attention: bool = False):
+        super().__init__("double_spatial", in_channels, out_channels, width, scale_attention=scale_attention)
 
 
 class FullSpatialAttentionUNet(AttentionUNet):
@@ -133,8 +137,9 @@ class FullSpatialAttentionUNet(AttentionUNet):
         in_channels: channels of the image.
         out_channels: channels of the logits.
         width: channels at the finest level.
-        scale: divide each gate's matrix product by ``sqrt(H * W)`` of its features before the softmax.
+        scale_attention: divide each gate's matrix product by ``sqrt(H * W)`` of its features before the softmax.
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 2, width: int = 64, scale: bool = False):
-        super().__init__("full_spatial", in_channels, out_channels, width, scale=scale)
+    @renamed_parameter("scale", "scale_attention")
+    def __init__(self, in_channels: int = 1, out_channels: int = 2, width: int = 64, scale_attention: bool = False):
+        super().__init__("full_spatial", in_channels, out_channels, width, scale_attention=scale_attention)

@@ -24,7 +24,7 @@ class SegmentationNetwork(nn.Module):
     Attributes:
         square_only: whether the architecture holds only for images with height equal to width; False unless a
             subclass sets it.
-        options: what else the architecture was given, such as ``scale``.
+        options: what else the architecture was given, such as ``scale_attention``.
 
     Raises:
         ValueError: ``in_channels`` or ``out_channels`` below 1, or ``width`` below 2.

@@ -1,9 +1,9 @@
 """Weight files: which network they are of, and errors that say what is wrong with one and what to do about it.
 
 Weights can fit a network by shape and yet be another's: the Spatial and the Full Spatial Attention U-Net, or one
-network with and without ``scale``. So what :func:`save_weights` writes has a record beside it, ``model.json`` beside
-``model.pt``, with the file's SHA-256 and the network's name, width and options; the weights that a bundle is shipped
-with have theirs in ``configs/metadata.json``, under ``weights``.
+network with and without ``scale_attention``. So what :func:`save_weights` writes has a record beside it,
+``model.json`` beside ``model.pt``, with the file's SHA-256 and the network's name, width and options; the weights that
+a bundle is shipped with have theirs in ``configs/metadata.json``, under ``weights``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from torch import nn
 from ..files import write_json, written
 
 WRAPPERS = ("model", "network", "state_dict")
+# options of networks by the names that version 0.1.0 wrote into weight files and records
+FORMER_OPTIONS = {"scale": "scale_attention"}
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -70,6 +72,16 @@ def describe_mismatch(expected: Mapping[str, torch.Tensor], given: Mapping[str, 
     )
 
 
+def _settings_of(weights: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Settings of the network that a state dict was taken from, if it carries them."""
+    settings = getattr(weights, "_metadata", {}).get("", {}).get("network")
+    return None if settings is None else _with_current_names(settings)
+
+
+def _with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {FORMER_OPTIONS.get(name, name): value for name, value in settings.items()}
+
+
 def check_fit(network: nn.Module, weights: Mapping[str, Any]) -> None:
     """Make sure that weights are a network's own, by name and shape and by the settings that they carry.
 
@@ -81,8 +93,8 @@ def check_fit(network: nn.Module, weights: Mapping[str, Any]) -> None:
         RuntimeError: they are another network's; the message names both.
     """
     own = network.settings()  # type: ignore[operator]
-    given = getattr(weights, "_metadata", {}).get("", {}).get("network", own)
-    if given != own:
+    given = _settings_of(weights)
+    if given is not None and given != own:
         raise RuntimeError(f"the weights are of {_named(given)}, the network is {_named(own)}")
     mismatch = describe_mismatch(network.state_dict(), weights)
     if mismatch:
@@ -120,7 +132,8 @@ def record_of(path: str | Path) -> tuple[Path, dict[str, Any]] | None:
                 continue  # another kind of file
             if source == metadata and path != metadata.parents[1] / record["file"]:
                 continue
-            return source, {"sha256": record["sha256"], "before": record.get("before"), "network": record["network"]}
+            network = _with_current_names(record["network"])
+            return source, {"sha256": record["sha256"], "before": record.get("before"), "network": network}
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ValueError(f"{source}: no record of weights ({error!r}). Correct or remove it.") from error
     return None
@@ -176,14 +189,14 @@ def load_weights(network: Network, path: str | Path) -> Network:
             given = entry["network"]
     weights = read_state_dict(path)
     if given is None:
-        given = getattr(weights, "_metadata", {}).get("", {}).get("network")
+        given = _settings_of(weights)
     mismatch = describe_mismatch(network.state_dict(), weights)
     if mismatch or (given and settings and given != settings):
         whose = f"they are of {_named(given)}, " if given else ""
         makes = _named(settings) if settings else type(network).__name__
         raise ValueError(
             f"the weights in {path} do not fit: {whose}the config makes {makes}{f' ({mismatch})' if mismatch else ''}; "
-            "set network_name, width and scale at the head of the config to those that the weights were trained with"
+            "set network_name, width and scale_attention at the head of the config to those of the weights' training"
         )
     network.load_state_dict(weights)
     return network

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..former_names import renamed_parameter
 from .blocks import DoubleConv
 
 GATES: dict[str, type["Gate"]] = {}
@@ -183,10 +184,10 @@ def channel_attention(left: torch.Tensor, query: torch.Tensor, right: torch.Tens
 class _SpatialGate(Gate):
     """What the spatial gates share: channel weights C, keys K1 and K2, query Q, value V; ``a = A * V * C``."""
 
-    def __init__(self, channels: int, scale: bool = False):
+    def __init__(self, channels: int, scale_attention: bool = False):
         super().__init__(channels)
         half = channels // 2
-        self.scale = scale
+        self.scale_attention = scale_attention
         self.upsample = nn.ConvTranspose2d(2 * channels, channels, kernel_size=2, stride=2)
         self.channel = SqueezeExcitation(channels, rectify=True)
         self.key_encoder = _conv3x3(channels, half)
@@ -218,19 +219,20 @@ class SpatialGate(_SpatialGate):
 
     Args:
         channels: ``c``.
-        scale: divide the matrix product by ``sqrt(H * W)`` before the softmax, as the published figure does; the
-            published code does not, and that is the default.
+        scale_attention: divide the matrix product by ``sqrt(H * W)`` before the softmax, as the published figure does;
+            the published code does not, and that is the default.
     """
 
     square_only = True
 
-    def __init__(self, channels: int, scale: bool = False):
-        super().__init__(channels, scale)
+    @renamed_parameter("scale", "scale_attention")
+    def __init__(self, channels: int, scale_attention: bool = False):
+        super().__init__(channels, scale_attention)
         self.key_merge = _conv3x3(channels // 2 * 2, channels)
 
     def attention(self, key_encoder: torch.Tensor, key_gate: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
         key = torch.sigmoid(self.key_merge(torch.cat([key_encoder, key_gate], dim=1)))
-        return channel_attention(key, query, None, self.scale)
+        return channel_attention(key, query, None, self.scale_attention)
 
 
 @register_gate("full_spatial")
@@ -242,19 +244,20 @@ class FullSpatialGate(_SpatialGate):
 
     Args:
         channels: ``c``.
-        scale: divide the matrix product by ``sqrt(H * W)`` before the softmax, as the published figure does; the
-            published code does not, and that is the default.
+        scale_attention: divide the matrix product by ``sqrt(H * W)`` before the softmax, as the published figure does;
+            the published code does not, and that is the default.
     """
 
-    def __init__(self, channels: int, scale: bool = False):
-        super().__init__(channels, scale)
+    @renamed_parameter("scale", "scale_attention")
+    def __init__(self, channels: int, scale_attention: bool = False):
+        super().__init__(channels, scale_attention)
         self.key_encoder_expand = _conv3x3(channels // 2, channels)
         self.key_gate_expand = _conv3x3(channels // 2, channels)
 
     def attention(self, key_encoder: torch.Tensor, key_gate: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
         left = torch.sigmoid(self.key_encoder_expand(key_encoder))
         right = torch.sigmoid(self.key_gate_expand(key_gate))
-        return channel_attention(left, query, right, self.scale)
+        return channel_attention(left, query, right, self.scale_attention)
 
 
 @register_gate("double_spatial")
@@ -266,17 +269,18 @@ class DoubleSpatialGate(Gate):
 
     Args:
         channels: ``c``.
-        scale: as in :class:`SpatialGate`, for both steps.
+        scale_attention: as in :class:`SpatialGate`, for both steps.
     """
 
     square_only = True
 
-    def __init__(self, channels: int, scale: bool = False):
+    @renamed_parameter("scale", "scale_attention")
+    def __init__(self, channels: int, scale_attention: bool = False):
         super().__init__(channels)
-        self.first = SpatialGate(channels, scale)
+        self.first = SpatialGate(channels, scale_attention)
         # Its g is x itself, which is at this level's size already.
         self.first.upsample = nn.ConvTranspose2d(channels, channels, kernel_size=1)
-        self.second = SpatialGate(channels, scale)
+        self.second = SpatialGate(channels, scale_attention)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
         return self.second(self.first(x, x, x), y, g)

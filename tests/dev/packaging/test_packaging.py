@@ -37,7 +37,7 @@ def source(tmp_path_factory):
         text = path.read_text().replace('"width": 16', '"width": 4').replace('"image_size": 256', '"image_size": 64')
         path.write_text(text.replace("[256, 256]", "[64, 64]"))
     torch.manual_seed(0)
-    release(build_network("spatial_attention_unet", width=4, scale=True).state_dict(), folder)
+    release(build_network("spatial_attention_unet", width=4, scale_attention=True).state_dict(), folder)
     return folder
 
 
@@ -161,7 +161,7 @@ BREAKS = {
     "paths": lambda root: (root / "docs" / "data_license.txt").write_text("see /home/me/data\n"),
     "ids": lambda root: edit(root / "configs" / "train.json", lambda data: data.pop("val_interval")),
     "weights": lambda root: save_weights(
-        build_network("spatial_attention_unet", width=4, scale=True), root / "models" / "model.pt"
+        build_network("spatial_attention_unet", width=4, scale_attention=True), root / "models" / "model.pt"
     ),
     "network": lambda root: edit(root / "configs" / "inference.json", lambda data: data.update(network_name="none")),
 }
@@ -199,7 +199,7 @@ def test_damaged_zip_is_refused(archive, tmp_path):
 def test_weights_that_are_not_on_record_are_not_released(source, tmp_path, capsys):
     copy = tmp_path / source.name
     shutil.copytree(source, copy)
-    save_weights(build_network("spatial_attention_unet", width=4, scale=True), copy / "models" / "model.pt")
+    save_weights(build_network("spatial_attention_unet", width=4, scale_attention=True), copy / "models" / "model.pt")
     assert main(["package", str(copy), str(tmp_path / "none"), "--output", str(tmp_path / "dist")]) == 1
     lines = capsys.readouterr().err
     assert "is not what" in lines and "none" in lines and not (tmp_path / "dist").exists()

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from monai.inferers import SimpleInferer
 
-__all__ = ["VIEWS", "ViewsInferer"]
+from ..former_names import warn_of_former_name
+
+__all__ = ["VIEWS", "TestTimeAugmentationInferer"]
 
 View = tuple[float, float] | tuple[float, float, bool]
 
@@ -19,7 +21,7 @@ PLAIN = (0.0, 1.0, False)
 VIEWS = ((0.0, 1.0), (-5.0, 1.0), (5.0, 1.0), (0.0, 0.92), (0.0, 1.06))
 
 
-class ViewsInferer(SimpleInferer):
+class TestTimeAugmentationInferer(SimpleInferer):
     """Logits of the mean probability over turned, scaled and mirrored views of the picture.
 
     Each view is turned, seen by the network, its probabilities turned back. A part that a view does not show is left
@@ -82,3 +84,10 @@ def _turned(image: torch.Tensor, degrees: float, zoom: float) -> torch.Tensor:
     )
     grid = F.affine_grid(matrix.to(plain.dtype).expand(len(plain), 2, 3), list(plain.shape), align_corners=False)
     return F.grid_sample(plain, grid, align_corners=False)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ViewsInferer":
+        warn_of_former_name(f"{__name__}.{name}", "TestTimeAugmentationInferer")
+        return TestTimeAugmentationInferer
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
