@@ -21,7 +21,8 @@ RUN := $(PY) -W ignore -m monai.bundle run
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-package lint train retrain segment evaluate package push-hub label test-label table clean
+.PHONY: help setup demo test test-slow test-package lint train retrain segment evaluate bundles package push-hub label
+.PHONY: test-label table clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -70,6 +71,9 @@ segment: setup ## masks, measurements and a report of RADIOGRAPHS=<folder> in OU
 evaluate: setup ## Dice, HD95 and surface distance of the BUNDLE's weights on its validation split
 	$(RUN) --config_file "['$(ROOT)/configs/train.json','$(ROOT)/configs/evaluate.json']" --bundle_root $(ROOT) \
 	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
+
+bundles: setup ## the configs of all bundles, from their template and heads in shared/cxr_attn_unet_dev/configs
+	@$(PY) -W ignore -m cxr_attn_unet_dev.configs bundles/*
 
 package: setup ## zips of all bundles in dist, checked by the zoo's rules, and their index in dist/zoo (BASE_URL=...)
 	@rm -rf dist

@@ -1,4 +1,4 @@
-"""Where the bundles are, and what their configs ask before they start and after they end."""
+"""Where the bundles are, and what their configs call around a run: checks, errors, processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ from types import TracebackType
 import torch
 import torch.distributed as dist
 
-__all__ = ["BUNDLES_VARIABLE", "bundles_folder", "cause_of", "check_bundle_root", "start_processes"]
+from .former_names import setting
+
+__all__ = [
+    "BUNDLES_VARIABLE",
+    "bundles_folder",
+    "cause_of",
+    "check_bundle_root",
+    "end_processes",
+    "is_main_process",
+    "process_device",
+    "process_device_ids",
+    "say_cause_last",
+    "setting",
+    "shows_progress",
+    "start_processes",
+]
 
 BUNDLES_VARIABLE = "CXR_BUNDLES"
 
@@ -25,27 +40,26 @@ def bundles_folder() -> Path:
     """
     named = os.environ.get(BUNDLES_VARIABLE)
     package = Path(__file__).resolve().parent
-    for folder in (
-        [Path(named)] if named else [package.parents[1] / "bundles", package.parent / "cxr_attn_unet_bundles"]
-    ):
+    places = [package.parents[1] / "bundles", package.parent / "cxr_attn_unet_bundles"]
+    where = ""
+    if named:
+        places = [Path(named)]
+        where = f" at {named}"
+    for folder in places:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"the bundles with the weights were not found{f' at {named}' if named else ''}; name the folder that holds "
-        f"heart_attn_unet and the others with --bundles or {BUNDLES_VARIABLE}"
+        f"the bundles with the weights were not found{where}; name the folder that holds heart_attn_unet and the "
+        f"others with --bundles or {BUNDLES_VARIABLE}"
     )
 
 
 def check_bundle_root(bundle_root: str | os.PathLike) -> None:
     """Make sure that ``bundle_root`` is a bundle, before anything is written under it.
 
-    From here on, an error that ends the program also says last what caused it, see :func:`cause_of`.
-
     Raises:
         FileNotFoundError: it is not; the message names the remedy.
     """
-    if sys.excepthook is sys.__excepthook__:
-        sys.excepthook = _say_cause_last
     if not (Path(bundle_root) / "configs" / "metadata.json").is_file():
         raise FileNotFoundError(
             f"bundle_root '{bundle_root}' ({Path(bundle_root).resolve()}) is not a bundle: it has no "
@@ -60,11 +74,30 @@ def cause_of(error: BaseException) -> BaseException:
     return error
 
 
-def _say_cause_last(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def say_cause_last() -> None:
+    """From here on, an error that ends the program also says last what caused it, see :func:`cause_of`.
+
+    A program that has its own way to report errors (``sys.excepthook``) keeps it.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     sys.__excepthook__(kind, error, trace)
     cause = cause_of(error)
     if cause is not error:
         print(f"\nCaused by {type(cause).__name__}: {cause}", file=sys.stderr)
+
+
+def is_main_process() -> bool:
+    """Whether this process is the only one, or the first of those that ``torchrun`` started."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def shows_progress() -> bool:
+    """Whether to show progress bars: in the main process, on a terminal; in a log each refresh would be a line."""
+    return is_main_process() and sys.stderr.isatty()
 
 
 def start_processes() -> None:
@@ -75,9 +108,28 @@ def start_processes() -> None:
     """
     if "LOCAL_RANK" not in os.environ:
         raise RuntimeError(
-            "multi_gpu_*.json needs one process a GPU. Start them with: torchrun --standalone --nproc_per_node=2 -m "
+            "multi_gpu_*.json needs one process per GPU. Start them with: torchrun --standalone --nproc_per_node=2 -m "
             "monai.bundle run training --config_file \"['configs/train.json','configs/multi_gpu_train.json']\""
         )
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def end_processes() -> None:
+    """Leave the processes that :func:`start_processes` joined; nothing to do where there is one process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def process_device() -> torch.device:
+    """The device of this process of ``torchrun``: its own GPU, or the CPU where there are none."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return torch.device("cpu")
+
+
+def process_device_ids(device: torch.device | str) -> list[torch.device] | None:
+    """``device_ids`` of ``DistributedDataParallel``: the GPU of this process; ``None`` on a CPU."""
+    chosen = torch.device(device)
+    return None if chosen.type == "cpu" else [chosen]

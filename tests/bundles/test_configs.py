@@ -1,4 +1,4 @@
-"""What a bundle says of itself: complete, true of its weights, and the same as the other bundles below the head."""
+"""What a bundle says of itself: complete, true of its weights, and made from the template that all bundles share."""
 
 import json
 import shutil
@@ -8,28 +8,13 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, load, verify_metadata, verify_net_in_out
 
-from conftest import BUNDLES, REPOSITORY, head
+from conftest import REPOSITORY, head
 from cxr_attn_unet import __version__
 from cxr_attn_unet.networks import load_weights
+from cxr_attn_unet_dev.configs import NAMES, head_of, texts
+from cxr_attn_unet_dev.json_style import format_json
 
-CONFIGS = ("train", "evaluate", "inference", "multi_gpu_train", "multi_gpu_evaluate")
-# the only values in which bundles may differ
-HEAD = {
-    "structure",
-    "network_name",
-    "width",
-    "image_size",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "augmentation",
-    "patch",
-    "zoom",
-    "flip",
-    "views",
-    "fade",
-    "components",
-}
+BOTH = ("structure", "network_name", "width", "scale_attention", "image_size", "components", "test_time_augmentation")
 LARGEST_WEIGHTS = 16 * 2**20
 
 
@@ -65,8 +50,11 @@ def test_metadata_fits_package_and_configs(bundle):
         values = head(bundle, name)
         assert image["spatial_shape"] == pred["spatial_shape"] == [values["image_size"]] * 2
         assert pred["channel_def"]["1"] == values["structure"]
-    for key in ("structure", "network_name", "width", "scale", "image_size", "components", "views"):
-        assert head(bundle, "train")[key] == head(bundle, "inference")[key], key
+
+
+@pytest.mark.parametrize("key", BOTH)
+def test_inference_is_set_as_training_is(bundle, key):
+    assert head(bundle, "train")[key] == head(bundle, "inference")[key]
 
 
 def test_network_takes_and_gives_what_the_metadata_says(bundle):
@@ -98,31 +86,45 @@ def test_shipped_network_scripts(bundle):
         assert torch.allclose(torch.jit.script(network)(image), network(image), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_bundles_differ_only_at_the_head(name):
-    def below(bundle):
-        return {key: value for key, value in head(bundle, name).items() if key not in HEAD}
-
-    for other in BUNDLES[1:]:
-        assert below(other) == below(BUNDLES[0]), other.name
+@pytest.mark.parametrize("name", NAMES)
+def test_config_is_that_of_its_template_and_head(bundle, name):
+    path = bundle / "configs" / f"{name}.json"
+    assert path.read_text(encoding="utf-8") == texts(bundle)[path], "differs; run make bundles"
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_head_comes_first(bundle, name):
-    """What a user overrides stands above the first component, as plain values or one-line expressions."""
-    keys = list(head(bundle, name))
-    values = [key for key in keys if key in HEAD]
-    if values:
-        first = next(i for i, key in enumerate(keys) if isinstance(head(bundle, name)[key], dict))
-        assert max(keys.index(key) for key in values) < first
+@pytest.mark.parametrize("name", ("train", "inference"))
+def test_what_a_user_overrides_stands_above_the_first_component(bundle, name):
+    config = head(bundle, name)
+    keys = list(config)
+    first_component = next(key for key in keys if isinstance(config[key], dict))
+    own = [key for key in head_of(config["structure"]) if key in config]
+    assert max(map(keys.index, own)) < keys.index(first_component)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_says_what_it_is_for(bundle, name):
+    assert len(head(bundle, name)["_desc_"]) > 40
+
+
+@pytest.mark.parametrize("path", ("metadata", "recipe"))
+def test_other_json_files_have_the_style_of_the_configs(bundle, path):
+    text = (bundle / "configs" / f"{path}.json").read_text(encoding="utf-8")
+    assert text == format_json(json.loads(text))
+
+
+@pytest.mark.parametrize(("names", "alias"), [(("train",), "training"), (("train", "evaluate"), "evaluating")])
+def test_run_has_a_second_name(bundle, names, alias):
+    parser = ConfigParser()
+    parser.read_config([bundle / "configs" / f"{name}.json" for name in names])
+    parser.parse()
+    assert parser[alias] == parser["run"]
 
 
 def test_ids_that_others_call(bundle):
-    train, inference, evaluate = (head(bundle, name) for name in ("train", "inference", "evaluate"))
-    assert train["run"] == train["training"]
-    assert train["initialize"] and inference["initialize"]
-    assert evaluate["run"] == evaluate["evaluating"]
-    assert {"network_def", "preprocessing", "postprocessing", "inferer", "device", "output_dir"} <= set(inference)
+    inference = head(bundle, "inference")
+    assert {"initialize", "network_def", "preprocessing", "postprocessing", "inferer", "device", "output_dir"} <= set(
+        inference
+    )
     assert isinstance(inference["postprocessing"]["transforms"][-2], dict)
     assert inference["postprocessing"]["transforms"][-2]["_target_"] == "SaveImaged"
 

@@ -234,7 +234,7 @@ def test_own_folder_with_its_own_split(tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", '{"training": [{}], "validation": []}'])
 def test_a_data_list_that_is_none(tmp_path, text):
     (tmp_path / "list.json").write_text(text)
-    with pytest.raises(DatasetError, match="list.json.*anew"):
+    with pytest.raises(DatasetError, match="list.json.*again"):
         load_data(tmp_path / "list.json", "heart")
 
 

@@ -6,6 +6,16 @@
 """
 
 from .checks import DatasetError, check_items
-from .load import LAYOUTS, find_items, inspect_data, load_data, split_items
+from .load import LAYOUTS, data_folder, find_items, inspect_data, load_data, names_of, split_items
 
-__all__ = ["LAYOUTS", "DatasetError", "check_items", "find_items", "inspect_data", "load_data", "split_items"]
+__all__ = [
+    "LAYOUTS",
+    "DatasetError",
+    "check_items",
+    "data_folder",
+    "find_items",
+    "inspect_data",
+    "load_data",
+    "names_of",
+    "split_items",
+]

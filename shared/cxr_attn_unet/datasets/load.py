@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..files import as_path
 from . import eos_drr_ribs, folder, jsrt, montgomery_shenzhen, vindr_ribcxr
 from .checks import DatasetError, Report, check_items
 
-__all__ = ["LAYOUTS", "find_items", "inspect_data", "load_data", "split_items"]
+__all__ = ["LAYOUTS", "data_folder", "find_items", "inspect_data", "load_data", "names_of", "split_items"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +28,30 @@ LAYOUTS = {
     "eos_drr_ribs": eos_drr_ribs,
     "folder": folder,
 }
+DATA_VARIABLE = "CXR_DATA"
 VALIDATION_SHARE = 0.1
-PATIENTS_FILE, SPLIT_FILE = "patients.csv", "split.json"
+PATIENTS_FILE = "patients.csv"
+SPLIT_FILE = "split.json"
 LAYOUT_HELP = (
     "Expected one of: the JSRT radiographs (JPCLN001.IMG or PNG copies) with the SCR folders masks/ORGAN/*.gif; the "
     "Montgomery and Shenzhen radiographs (CXR_png) with their lung masks; VinDr-RibCXR with its JSON files; the EOS "
     "DRRs (images/, labels/); a folder with images/ and masks/STRUCTURE/ of the same file names; a folder that holds "
     f"several of these as {', '.join(name for name in LAYOUTS if name != 'folder')}; or a data list (.json)."
 )
+
+
+def data_folder(bundle_root: str | os.PathLike) -> str:
+    """Where a bundle's data are unless ``--dataset_dir`` says so: ``CXR_DATA``, or ``data`` in the bundle."""
+    return os.environ.get(DATA_VARIABLE) or os.path.join(bundle_root, "data")
+
+
+def names_of(items: Sequence[Mapping[str, Any]]) -> str:
+    """Names of the data sets of some items, such as ``jsrt``, joined by ``_``; ``list`` for items without a name."""
+    return "_".join(dict.fromkeys(_dataset_of(item) for item in items))
+
+
+def _dataset_of(item: Mapping[str, Any]) -> str:
+    return item.get("dataset", "list")
 
 
 def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -87,53 +103,76 @@ def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[list[dic
 
 
 def _pair(found: dict[str, dict], structure: str, name: str) -> tuple[list[dict[str, Any]], list[str]]:
-    items, problems, left_out = [], [], 0
+    """Items of the radiographs that have one file of each kind, and what is wrong with the others."""
+    items: list[dict[str, Any]] = []
+    problems: list[str] = []
+    left_out = 0
     for image_id, entry in sorted(found.items()):
-        paths = [entry["images"], *entry["masks"]]
-        if all(len(p) == 1 for p in paths) and entry["masks"]:
-            masks = [p[0] for p in entry["masks"]]
-            item = {"image": entry["images"][0], "label": masks[0] if len(masks) == 1 else masks, "id": image_id}
-            item["dataset"] = name
-            if "field_of_view_mm" in entry:
-                item["field_of_view_mm"] = list(entry["field_of_view_mm"])
-            if "section" in entry:
-                item["section"] = entry["section"]
-            items.append(item)
-        elif entry.get("optional") and not any(entry["masks"]):
+        masks = entry["masks"]
+        if entry.get("optional") and not any(masks):
             left_out += 1
-        elif not entry["masks"] or not all(entry["masks"]):
+        elif not masks or not all(masks):
             problems.append(f"{entry['images'][0]}: no {structure} mask. Add it, or take the radiograph out.")
+        elif doubled := [path for paths in (entry["images"], *masks) if len(paths) > 1 for path in paths]:
+            problems.append(f"{image_id}: more than one file of this name: {', '.join(doubled)}. Keep one of them.")
         else:
-            doubled = ", ".join(path for p in paths if len(p) > 1 for path in p)
-            problems.append(f"{image_id}: more than one file of this name: {doubled}. Keep one of them.")
+            items.append(_item(image_id, entry, name))
     if left_out:
         logger.info(f"{name}: {left_out} radiographs without a {structure} mask are left out.")
     return items, problems
 
 
+def _item(image_id: str, entry: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Item of a radiograph that has one file of each kind."""
+    masks = [paths[0] for paths in entry["masks"]]
+    item = {
+        "image": entry["images"][0],
+        "label": masks[0] if len(masks) == 1 else masks,
+        "id": image_id,
+        "dataset": dataset,
+    }
+    if "field_of_view_mm" in entry:
+        item["field_of_view_mm"] = list(entry["field_of_view_mm"])
+    if "section" in entry:
+        item["section"] = entry["section"]
+    return item
+
+
 def _with_places(items: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
     """Add ``patient`` and ``section`` from a folder's own ``patients.csv`` (id,patient) and ``split.json``."""
-    patients, sections = root / PATIENTS_FILE, root / SPLIT_FILE
-    if patients.is_file():
-        with open(patients, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        if not rows or not {"id", "patient"} <= set(rows[0]):
-            raise DatasetError(f"{patients}: needs the columns id (a radiograph's name) and patient. Add them.")
-        known = {row["id"]: row["patient"] for row in rows}
-        missing = [item["id"] for item in items if not known.get(item["id"])]
-        if missing:
-            raise DatasetError(f"{patients}: no patient for {', '.join(missing[:10])}. Add a line for each.")
-        items = [{**item, "patient": known[item["id"]]} for item in items]
-    if sections.is_file():
-        listed = _read_json(sections)
-        if not isinstance(listed, dict) or not isinstance(listed.get("validation"), list):
-            raise DatasetError(f'{sections}: expected {{"validation": [names]}}. Write it so.')
-        validation = set(listed["validation"])
-        unknown = validation - {item["id"] for item in items}
-        if unknown:
-            raise DatasetError(f"{sections}: no radiographs {', '.join(sorted(unknown)[:10])} here. Correct the names.")
+    names = {item["id"] for item in items}
+    if (root / PATIENTS_FILE).is_file():
+        patients = _read_patients(root / PATIENTS_FILE, names)
+        items = [{**item, "patient": patients[item["id"]]} for item in items]
+    if (root / SPLIT_FILE).is_file():
+        validation = _read_validation(root / SPLIT_FILE, names)
         items = [{**item, "section": "validation" if item["id"] in validation else "training"} for item in items]
     return items
+
+
+def _read_patients(path: Path, names: Iterable[str]) -> dict[str, str]:
+    """Patient of each radiograph, from a table with the columns ``id`` and ``patient``."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"id", "patient"} <= set(rows[0]):
+        raise DatasetError(f"{path}: needs the columns id (a radiograph's name) and patient. Add them.")
+    patients = {row["id"]: row["patient"] for row in rows}
+    missing = sorted(name for name in names if not patients.get(name))
+    if missing:
+        raise DatasetError(f"{path}: no patient for {', '.join(missing[:10])}. Add a line for each.")
+    return patients
+
+
+def _read_validation(path: Path, names: Iterable[str]) -> set[str]:
+    """Names of the radiographs to validate on, from ``{"validation": [names]}``."""
+    listed = _read_json(path)
+    if not isinstance(listed, dict) or not isinstance(listed.get("validation"), list):
+        raise DatasetError(f'{path}: expected {{"validation": [names]}}. Write it so.')
+    validation = set(listed["validation"])
+    unknown = sorted(validation.difference(names))
+    if unknown:
+        raise DatasetError(f"{path}: no radiographs {', '.join(unknown[:10])} here. Correct the names.")
+    return validation
 
 
 def split_items(items: list[dict[str, Any]], seed: int = 0) -> dict[str, list[dict[str, Any]]]:
@@ -178,11 +217,17 @@ def _by_file(ids: list[str], split: dict[str, Any]) -> dict[str, str]:
 
 
 def _by_patient(items: list[dict[str, Any]], seed: int) -> dict[str, str]:
-    patients = sorted({item.get("patient", item["id"]) for item in items})
+    patients = sorted({_patient_of(item) for item in items})
     random.Random(seed).shuffle(patients)
-    share = max(1, round(VALIDATION_SHARE * len(patients))) if len(patients) > 1 else 0
-    validation = set(patients[:share])
-    return {item["id"]: "validation" if item.get("patient", item["id"]) in validation else "training" for item in items}
+    count = 0
+    if len(patients) > 1:
+        count = max(1, round(VALIDATION_SHARE * len(patients)))
+    validation = set(patients[:count])
+    return {item["id"]: "validation" if _patient_of(item) in validation else "training" for item in items}
+
+
+def _patient_of(item: Mapping[str, Any]) -> str:
+    return item.get("patient", item["id"])
 
 
 def inspect_data(
@@ -244,7 +289,7 @@ def load_data(
             f"{where}: {len(problems)} problems in {len(items)} pairs of radiograph and {structure} mask:\n  "
             + "\n  ".join(problems)
         )
-    names = ", ".join(dict.fromkeys(item.get("dataset", "list") for item in items))
+    names = ", ".join(dict.fromkeys(map(_dataset_of, items)))
     logger.info(
         f"{where} ({names}): {len(data['training'])} radiographs to train on, {len(data['validation'])} to validate on."
     )
@@ -284,10 +329,10 @@ def _read_list(path: Path) -> dict[str, list[dict[str, Any]]]:
         raise DatasetError(f"{path}: no such file. Write it with python -m cxr_attn_unet.datasets --output.")
     data = _read_json(path)
     if not isinstance(data, dict) or not {"training", "validation"} <= set(data):
-        raise DatasetError(f'{path}: not a data list {{"training": [...], "validation": [...]}}. Write it anew.')
+        raise DatasetError(f'{path}: not a data list {{"training": [...], "validation": [...]}}. Write it again.')
     for items in data.values():
         if not all(isinstance(item, dict) and {"image", "label"} <= set(item) for item in items):
-            raise DatasetError(f"{path}: an item has no image or no label. Write the list anew.")
+            raise DatasetError(f"{path}: an item has no image or no label. Write the list again.")
     return data
 
 
@@ -295,4 +340,4 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DatasetError(f"{path}: not JSON ({error}). Write it anew.") from error
+        raise DatasetError(f"{path}: not JSON ({error}). Write it again.") from error

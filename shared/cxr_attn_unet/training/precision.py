@@ -1,13 +1,15 @@
-"""Half precision where it pays."""
+"""Half precision and memory layout where they pay."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from monai.inferers import SimpleInferer
 
-__all__ = ["BFloat16Inferer", "half_precision_pays"]
+__all__ = ["BFloat16Inferer", "half_precision_pays", "on_cpu", "on_cuda", "on_device"]
+
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 
 def half_precision_pays(device: torch.device | str) -> bool:
@@ -17,6 +19,44 @@ def half_precision_pays(device: torch.device | str) -> bool:
     # PyTorch has no public name for these yet
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(check is not None and check() for check in checks)
+
+
+def on_cuda(amp: bool, device: torch.device | str) -> bool:
+    """Whether MONAI's own mixed precision, which is for CUDA alone, trains in half precision.
+
+    Args:
+        amp: whether half precision is wanted.
+        device: that of the training.
+    """
+    return amp and torch.device(device).type == "cuda"
+
+
+def on_cpu(amp: bool, device: torch.device | str) -> bool:
+    """Whether :class:`BFloat16Inferer` trains in half precision.
+
+    Args:
+        amp: whether half precision is wanted.
+        device: that of the training.
+    """
+    return amp and torch.device(device).type == "cpu"
+
+
+def on_device(network: Network, device: torch.device | str, amp: bool, synchronised: bool = False) -> Network:
+    """Move a network to its device, in the memory layout in which it trains fastest.
+
+    Args:
+        network: changed in place, except for its batch normalisation if ``synchronised``.
+        device: where to.
+        amp: whether it trains in half precision; channels then come last in memory.
+        synchronised: take the statistics of batch normalisation over the batches of all processes, on GPUs.
+
+    Returns:
+        the network.
+    """
+    if synchronised and torch.cuda.is_available():
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    layout = torch.channels_last if amp else torch.contiguous_format
+    return network.to(device, memory_format=layout)  # type: ignore[call-overload]
 
 
 class BFloat16Inferer(SimpleInferer):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from ...bundle import is_main_process
 from ...files import written
 from ...networks import save_weights
 
@@ -57,7 +58,7 @@ class Checkpoints:
         self.resume = resume
         self.best: float | None = None
         self._own_weights = False  # has this run written weights_path yet?
-        self._writes = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        self._writes = is_main_process()
         if resume and not self.last_path.is_file():
             raise FileNotFoundError(
                 f"{self.last_path}: nothing to resume from. Run without --resume first, or name the folder of the "
@@ -82,7 +83,7 @@ class Checkpoints:
             run = state.pop("run")
         except Exception as error:
             raise ValueError(
-                f"{self.last_path}: not a checkpoint to resume from ({error}). Delete it and start anew."
+                f"{self.last_path}: not a checkpoint to resume from ({error}). Delete it and start again."
             ) from error
         for name, value in (("epochs", engine.state.max_epochs), ("iterations an epoch", engine.state.epoch_length)):
             if run[name] != value:

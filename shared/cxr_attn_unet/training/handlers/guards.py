@@ -54,5 +54,5 @@ class StopOnNaN:
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss} in epoch {engine.state.epoch}, iteration {engine.state.iteration}. "
-                "Resume from the last checkpoint with a lower --learning_rate, or start anew with another --seed."
+                "Resume from the last checkpoint with a lower --learning_rate, or start again with another --seed."
             )

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-import torch
 from ignite.engine import Engine, Events
 from monai.metrics import compute_dice
 
+from ...bundle import is_main_process
 from ...figures import contact_sheet, overlay
 from ...io import read_radiograph
 
@@ -37,7 +37,7 @@ class WorstCases:
         self._seen = 0
 
     def attach(self, engine: Engine) -> None:
-        if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        if not is_main_process():
             return
         engine.add_event_handler(Events.EPOCH_STARTED, self._started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-import torch
 from ignite.engine import Engine
 from ignite.handlers import ProgressBar as IgniteProgressBar
+
+from ...bundle import shows_progress
 
 __all__ = ["ProgressBar"]
 
@@ -29,9 +29,7 @@ class ProgressBar(IgniteProgressBar):
     """
 
     def __init__(self, description: str = "", **kwargs: Any) -> None:
-        first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-        disable = not (first and sys.stderr.isatty())
-        super().__init__(**{"desc": description, "disable": disable, "persist": False, **kwargs})
+        super().__init__(**{"desc": description, "disable": not shows_progress(), "persist": False, **kwargs})
 
     def attach(self, engine: Engine, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         kwargs.setdefault("output_transform", _loss)

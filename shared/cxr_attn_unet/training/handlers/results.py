@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 
 from ... import __version__
+from ...bundle import is_main_process
 from ...files import radiograph_stem, written
 from ...statistics import bootstrap_interval
 from ...system import hardware
@@ -53,7 +54,7 @@ class SaveResults:
 
     def _write(self, engine: Engine) -> None:
         names, patients = string_list_all_gather(self._names), string_list_all_gather(self._patients)
-        if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        if not is_main_process():
             return
         details: dict[str, torch.Tensor] = engine.state.metric_details  # type: ignore[attr-defined]
         cases = {
