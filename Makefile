@@ -11,7 +11,8 @@ REPO ?=
 STUDIES ?=
 PORT ?= 8000
 BASE_URL ?= .
-SCALE ?= small
+# SCALE is the former name of PROTOCOL
+PROTOCOL ?= $(or $(SCALE),small)
 
 PY := .venv/bin/python
 STRUCTURES := lungs heart clavicles ribs
@@ -62,7 +63,7 @@ train: setup ## train BUNDLE=heart on CXR_DATA=<folder>, ARGS="--epochs 100 --re
 	$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) \
 	  $(if $(CXR_DATA),--dataset_dir "$(CXR_DATA)") $(ARGS)
 
-retrain: setup ## train BUNDLE=heart on CXR_DATA=<folder> in the stages of its shipped weights; goes on after a stop
+retrain: setup ## train BUNDLE=heart on CXR_DATA=<folder> in the stages of its shipped weights; resumes after a stop
 	$(PY) -W ignore -m cxr_attn_unet.training.recipe $(ROOT) --dataset_dir "$(CXR_DATA)" --output runs/$(BUNDLE) $(ARGS)
 
 segment: setup ## masks, measurements and a report of RADIOGRAPHS=<folder> in OUT=<folder>, ARGS="--format png overlay"
@@ -112,8 +113,8 @@ label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bun
 test-label: .venv-label/.ready ## that server, driven over REST through every model, strategy and a training
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_server.py build/label
 
-table: setup ## nine networks on four structures at SCALE=small with CXR_DATA=<folder>; goes on after a stop
-	$(PY) -W ignore -m cxr_attn_unet_dev.benchmark --scale $(SCALE) --dataset_dir "$(CXR_DATA)" $(ARGS)
+table: setup ## nine networks on four structures by PROTOCOL=small with CXR_DATA=<folder>; resumes after a stop
+	$(PY) -W ignore -m cxr_attn_unet_dev.benchmark --protocol $(PROTOCOL) --dataset_dir "$(CXR_DATA)" $(ARGS)
 	$(PY) -m cxr_attn_unet_dev.benchmark.report
 	$(PY) -m cxr_attn_unet_dev.tools.tables
 

@@ -7,23 +7,27 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, create_workflow
+from monai.data import Dataset
 from PIL import Image
 
-from conftest import head, phantom, write_folder
-from cxr_attn_unet.bundle import cause_of
+from conftest import REPOSITORY, head, phantom, write_folder
+from cxr_attn_unet.bundle import cause_of, start_processes
 from cxr_attn_unet.datasets import DatasetError
 from cxr_attn_unet.inference.folder import FolderError
 from cxr_attn_unet.io import RadiographError
 from cxr_attn_unet.training import recipe
+from cxr_attn_unet.training.processes import SectionSampler
 from samples import picture, write_dicom, write_nifti
 
 SMALL = {"width": 4, "image_size": 32, "batch_size": 4, "num_workers": 0, "device": "cpu"}
+VERSION_0_1_0 = Path(__file__).with_name("version_0_1_0")
 TRAIN = {**SMALL, "epochs": 2}
 
 
@@ -385,6 +389,109 @@ def test_command_line_on_a_folder(bundle, tmp_path):
     assert result.returncode != 0
     assert "b.png: not a picture" in result.stderr.splitlines()[-1]
     assert "Segmented 1 radiographs" in result.stdout
+
+
+@pytest.fixture
+def released(tmp_path):
+    """The heart's bundle with the configs of version 0.1.0."""
+    copy = tmp_path / "heart_attn_unet"
+    shutil.copytree(REPOSITORY / "bundles" / copy.name, copy, ignore=shutil.ignore_patterns("eval", "data"))
+    for path in VERSION_0_1_0.glob("*.json"):
+        shutil.copyfile(path, copy / "configs" / path.name)
+    return copy
+
+
+def test_training_config_of_version_0_1_0_runs(released, tmp_path):
+    with pytest.warns(FutureWarning, match=r"cxr_attn_unet.handlers is now called cxr_attn_unet.training.handlers"):
+        run(released, "train", dataset_dir=data_for(released, tmp_path / "data"), **{**TRAIN, "epochs": 1})
+    assert "head.weight" in torch.load(released / "models" / "model.pt", weights_only=True)
+
+
+def test_evaluation_config_of_version_0_1_0_runs(released, tmp_path):
+    data = data_for(released, tmp_path / "data")
+    run(released, "train", "evaluate", dataset_dir=data, **{**SMALL, "width": 16})
+    results = json.loads((released / "eval" / "results_folder_validation.json").read_text())
+    assert len(results["cases"]) == 1
+
+
+def test_inference_config_of_version_0_1_0_gives_the_same_mask(released, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(phantom(0)[0]).save(folder / "a.png")
+    current = REPOSITORY / "bundles" / released.name
+    for name, root in (("old", released), ("new", current)):
+        run(root, "inference", dataset_dir=str(folder), output_dir=str(tmp_path / name), device="cpu")
+    old, new = (Image.open(tmp_path / name / "a_heart.png").tobytes() for name in ("old", "new"))
+    assert old == new
+
+
+def test_several_gpu_config_of_version_0_1_0_still_names_what_it_calls(released):
+    config_0_1_0 = ConfigParser.load_config_file(released / "configs" / "multi_gpu_train.json")
+    assert "$cxr_attn_unet.bundle.start_processes()" in config_0_1_0["initialize"]
+    assert callable(start_processes)
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "where", "new"),
+    [
+        ("views", [[0, 1], [5, 1]], "validate#inferer#views", "test_time_augmentation"),
+        ("average", 0, "averaged_share", "ema_share"),
+        ("scale", False, "network_def#scale_attention", "scale_attention"),
+    ],
+)
+def test_training_takes_a_value_by_its_former_name(old, value, where, new, caplog):
+    parser = ConfigParser(head(REPOSITORY / "bundles" / "heart_attn_unet"))
+    parser.update({old: value})
+    with caplog.at_level("WARNING"):
+        found = parser.get_parsed_content(where)
+    assert (found, f"--{old} is now called --{new}" in caplog.text) == (value, True)
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "where"),
+    [("views", [[0, 1]], "inferer#views"), ("scale", False, "network_def#scale_attention")],
+)
+def test_inference_takes_a_value_by_its_former_name(old, value, where):
+    parser = ConfigParser(head(REPOSITORY / "bundles" / "heart_attn_unet", "inference"))
+    parser.update({old: value})
+    assert parser.get_parsed_content(where) == value
+
+
+def test_a_recipe_takes_a_value_by_its_former_name(released, tmp_path, capsys):
+    shutil.copyfile(REPOSITORY / "bundles" / released.name / "configs" / "train.json", released / "configs/train.json")
+    stage = {**TRAIN, "epochs": 1, "average": 0, "dataset_dir": data_for(released, tmp_path / "data")}
+    recipe.train_stage(released, stage, tmp_path / "stage", None)
+    state = torch.load(tmp_path / "stage" / "last.pt", weights_only=True)
+    # without averaging, what is saved is all but the last step's weights
+    name = "head.weight"
+    torch.testing.assert_close(state["average"][name], state["model"][name], rtol=0, atol=1e-4)
+    assert "--average is now called --ema_share; its value 0 is used." in capsys.readouterr().out
+
+
+def test_the_command_says_what_replaces_a_former_name(tmp_path):
+    bundle = REPOSITORY / "bundles" / "heart_attn_unet"
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(phantom(0)[0]).save(folder / "a.png")
+    options = flags(dataset_dir=folder, output_dir=tmp_path / "out", views="[[0,1]]", image_size=64)
+    result = command(bundle, "--config_file", "configs/inference.json", *options, cwd=bundle)
+    assert "--views is now called --test_time_augmentation; its value [[0, 1]] is used." in result.stdout
+
+
+@pytest.mark.parametrize(("amp", "layout"), [(True, torch.channels_last), (False, torch.contiguous_format)])
+def test_several_processes_train_in_the_memory_layout_of_one(bundle, amp, layout):
+    parser = ConfigParser()
+    parser.read_config(config(bundle, "train", "multi_gpu_train"))
+    parser.update({"amp": amp, "width": 4, "device": "cpu", "network": "$" + parser["network"]["module"][1:]})
+    weights = [p for p in parser.get_parsed_content("network").parameters() if p.dim() == 4]
+    assert all(p.is_contiguous(memory_format=layout) for p in weights)
+
+
+@pytest.mark.parametrize("sections", [("training", 1), ("validation", 0)], ids=lambda pair: pair[0])
+def test_a_section_smaller_than_the_processes_is_named(sections):
+    section, radiographs = sections
+    with pytest.raises(DatasetError, match=f"{section}: {radiographs} radiographs for 2 processes. Start at most"):
+        SectionSampler(Dataset([0] * radiographs), section=section, num_replicas=2, rank=0)
 
 
 @pytest.mark.slow

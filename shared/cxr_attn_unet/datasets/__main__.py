@@ -22,6 +22,7 @@ SHEET = 24
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m cxr_attn_unet.datasets",
         description="Check a data set of radiographs and masks, split it by patient, and write the data list.",

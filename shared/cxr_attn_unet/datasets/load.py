@@ -207,8 +207,8 @@ def split_items(items: list[dict[str, Any]], seed: int = 0) -> dict[str, list[di
 
 
 def _by_file(ids: list[str], split: dict[str, Any]) -> dict[str, str]:
-    section_of = {name: "validation" for name in split["validation"]}
-    section_of |= {name: "training" for name in split.get("training", ())}
+    section_of = dict.fromkeys(split["validation"], "validation")
+    section_of |= dict.fromkeys(split.get("training", ()), "training")
     left = split.get("training_size", len(ids)) - len(split.get("training", ()))
     for name in sorted(set(ids) - set(section_of)):
         section_of[name] = "training" if left > 0 else "testing"

@@ -45,7 +45,7 @@ class TestTimeAugmentationInferer(SimpleInferer):
                 raise ValueError(
                     f"view {view} must be (degrees, zoom) or (degrees, zoom, mirrored), with a zoom above 0"
                 )
-        self.views = tuple((float(degrees), float(zoom), bool(sum(rest))) for degrees, zoom, *rest in views)
+        self.views = tuple(_as_view(*view) for view in views)
 
     def probabilities(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Class probabilities of each view, over the picture as given.
@@ -53,6 +53,8 @@ class TestTimeAugmentationInferer(SimpleInferer):
         Args:
             inputs: ``(batch, channels, rows, columns)``.
             network: gives logits ``(batch, classes, rows, columns)``.
+            *args: more for the network.
+            **kwargs: more for the network.
 
         Returns:
             ``(views, batch, classes, rows, columns)`` float32; all zero where a view does not reach.
@@ -66,10 +68,15 @@ class TestTimeAugmentationInferer(SimpleInferer):
         return torch.stack(answers)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Logarithm of the mean probability; the network's own logits where the picture itself is the only view."""
         if self.views == (PLAIN,):
             return super().__call__(inputs, network, *args, **kwargs)
         mean = self.probabilities(inputs, network, *args, **kwargs).mean(0)
         return mean.clamp_min(1e-7).log()
+
+
+def _as_view(degrees: float, zoom: float, mirrored: bool = False) -> tuple[float, float, bool]:
+    return float(degrees), float(zoom), bool(mirrored)
 
 
 def _turned(image: torch.Tensor, degrees: float, zoom: float) -> torch.Tensor:
@@ -77,7 +84,8 @@ def _turned(image: torch.Tensor, degrees: float, zoom: float) -> torch.Tensor:
         return image
     plain = image.as_tensor() if hasattr(image, "as_tensor") else image
     rows, columns = image.shape[2:]
-    cosine, sine = math.cos(math.radians(degrees)) / zoom, math.sin(math.radians(degrees)) / zoom
+    cosine = math.cos(math.radians(degrees)) / zoom
+    sine = math.sin(math.radians(degrees)) / zoom
     # affine_grid maps where a pixel goes to where it comes from, both in halves of the picture's own sides
     matrix = torch.tensor(
         [[cosine, -sine * rows / columns, 0], [sine * columns / rows, cosine, 0]], device=plain.device

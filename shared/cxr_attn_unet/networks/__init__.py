@@ -32,7 +32,7 @@ NETWORKS: dict[str, type[SegmentationNetwork]] = {
     "full_spatial_attention_unet": FullSpatialAttentionUNet,
 }
 for _name, _class in NETWORKS.items():
-    _class.registered_name = _name
+    _class.registered_name = _name  # type: ignore[attr-defined]
 
 
 @renamed_parameter("scale", "scale_attention")

@@ -32,10 +32,11 @@ class GatedUNet(SegmentationNetwork):
         self.bottleneck = DoubleConv(channels[3], channels[4])
         # Deepest level first, in the order of the forward pass.
         self.decoder = nn.ModuleList(DecoderLevel(2 * c, c, c, make_gate(c)) for c in channels[3::-1])
-        self.square_only = any(level.gate.square_only for level in self.decoder)
+        self.square_only = any(getattr(level.gate, "square_only", False) for level in self.decoder)
         self.head = nn.Conv2d(width, out_channels, kernel_size=1)
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """See :meth:`SegmentationNetwork.logits`."""
         x = image
         skips: list[torch.Tensor] = []
         for block in self.encoder:

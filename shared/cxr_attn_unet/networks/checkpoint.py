@@ -72,6 +72,12 @@ def describe_mismatch(expected: Mapping[str, torch.Tensor], given: Mapping[str, 
     )
 
 
+def _settings_of_network(network: nn.Module) -> dict[str, Any]:
+    """Settings of one of this package's networks; nothing of any other."""
+    settings = getattr(network, "settings", None)
+    return {} if settings is None else settings()
+
+
 def _settings_of(weights: Mapping[str, Any]) -> dict[str, Any] | None:
     """Settings of the network that a state dict was taken from, if it carries them."""
     settings = getattr(weights, "_metadata", {}).get("", {}).get("network")
@@ -92,7 +98,7 @@ def check_fit(network: nn.Module, weights: Mapping[str, Any]) -> None:
     Raises:
         RuntimeError: they are another network's; the message names both.
     """
-    own = network.settings()  # type: ignore[operator]
+    own = _settings_of_network(network)
     given = _settings_of(weights)
     if given is not None and given != own:
         raise RuntimeError(f"the weights are of {_named(given)}, the network is {_named(own)}")
@@ -152,7 +158,7 @@ def save_weights(network: nn.Module, path: str | Path) -> None:
         record = {
             "sha256": sha256(temporary),
             "before": sha256(target) if target.is_file() else None,  # what lies there until the last moment
-            "network": network.settings() if hasattr(network, "settings") else {"name": type(network).__name__},
+            "network": _settings_of_network(network) or {"name": type(network).__name__},
         }
         write_json(target.with_suffix(".json"), record)
 
@@ -175,7 +181,8 @@ def load_weights(network: Network, path: str | Path) -> Network:
     """
     path = Path(path)
     record = record_of(path) if path.is_file() else None
-    settings, given = getattr(network, "settings", dict)(), None
+    settings = _settings_of_network(network)
+    given = None
     if record:
         source, entry = record
         digest = sha256(path)

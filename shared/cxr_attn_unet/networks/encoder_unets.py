@@ -1,6 +1,6 @@
 """U-Nets on a ResNet or Swin encoder, both with the same decoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +79,8 @@ class ResNetEncoder(ResNet):
             bias_downsample=False,
         )
 
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+        """The features of an image ``(N, in_channels, H, W)``, finest first."""
         x = self.act(self.bn1(self.conv1(x)))
         features = [x]
         x = self.layer1(self.maxpool(x))
@@ -145,14 +146,12 @@ class ResNetUNet(EncoderUNet):
                     "encoder_weights need width 64 and 1 or 3 image channels, as the ResNets were trained; "
                     f"got width {width} and in_channels {in_channels}"
                 )
-            if encoder_weights == "imagenet":
-                weights = _torchvision_weights(depth)
-            else:
-                weights = read_state_dict(encoder_weights)
+            shipped = encoder_weights == "imagenet"
+            weights = _torchvision_weights(depth) if shipped else read_state_dict(encoder_weights)
             self._load_encoder(weights, f"encoder weights {encoder_weights}", depth)
 
-    def _load_encoder(self, weights: dict[str, torch.Tensor], source: str, depth: int) -> None:
-        weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
+    def _load_encoder(self, state: Mapping[str, torch.Tensor], source: str, depth: int) -> None:
+        weights = {key: value for key, value in state.items() if not key.startswith("fc.")}
         expected = self.encoder.state_dict()
         # Batch counters are missing in older files and mean nothing to the network.
         for key, value in expected.items():
@@ -168,6 +167,7 @@ class ResNetUNet(EncoderUNet):
         self.encoder.load_state_dict(weights)
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """See :meth:`SegmentationNetwork.logits`."""
         features = self.encoder(image)
         return self.decode(F.max_pool2d(features[-1], 2), features)
 
@@ -260,5 +260,6 @@ class SwinUNetBase(EncoderUNet):
         )
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """See :meth:`SegmentationNetwork.logits`."""
         features = self.encoder(image)
         return self.decode(features[-1], features[:-1])

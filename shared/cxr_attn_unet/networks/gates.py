@@ -57,6 +57,7 @@ class Gate(nn.Module):
         self.channels = channels
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        """Gate a skip; see the class."""
         raise NotImplementedError
 
 
@@ -66,7 +67,7 @@ def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 def _two_convs(channels: int) -> nn.Sequential:
     """``sigma(conv(sigma(conv(.))))``; the convolutions are named 1 and 2."""
-    layers = OrderedDict()
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
     for index in ("1", "2"):
         layers[index] = _conv3x3(channels, channels)
         layers[f"sigmoid{index}"] = nn.Sigmoid()
@@ -88,6 +89,7 @@ class SqueezeExcitation(nn.Module):
         self.rectify = rectify
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Weights ``(N, c, 1, 1)`` of the channels of ``x``."""
         weights = self.expand(F.relu(self.reduce(x.mean(dim=(2, 3)))))
         if self.rectify:
             weights = F.relu(weights)
@@ -99,6 +101,7 @@ class PassGate(Gate):
     """``a = x``: the plain skip of the U-Net. It has no parameters."""
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        """The skip as it is."""
         return x
 
 
@@ -110,6 +113,7 @@ class MapHead(DoubleConv):
         self.to_map = _conv3x3(channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(N, 1, H, W)`` of ``x``."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         return torch.sigmoid(self.to_map(x))
@@ -137,6 +141,7 @@ class ThreeHeadGate(Gate):
         self.spatial = nn.Sequential(OrderedDict(merge=_conv3x3(2, 1), sigmoid=nn.Sigmoid()))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        """Gate a skip; see :class:`Gate`."""
         s = x + y
         maps = torch.cat([self.encoder_head(x), self.gate_head(self.upsample(g))], dim=1)
         return s * self.channel(s) * self.spatial(maps)
@@ -231,6 +236,7 @@ class SpatialGate(_SpatialGate):
         self.key_merge = _conv3x3(channels // 2 * 2, channels)
 
     def attention(self, key_encoder: torch.Tensor, key_gate: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+        """Attention ``(N, c, H, H or W)`` from keys and query; see the class."""
         key = torch.sigmoid(self.key_merge(torch.cat([key_encoder, key_gate], dim=1)))
         return channel_attention(key, query, None, self.scale_attention)
 
@@ -255,6 +261,7 @@ class FullSpatialGate(_SpatialGate):
         self.key_gate_expand = _conv3x3(channels // 2, channels)
 
     def attention(self, key_encoder: torch.Tensor, key_gate: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+        """Attention ``(N, c, H, H or W)`` from keys and query; see the class."""
         left = torch.sigmoid(self.key_encoder_expand(key_encoder))
         right = torch.sigmoid(self.key_gate_expand(key_gate))
         return channel_attention(left, query, right, self.scale_attention)
@@ -283,4 +290,5 @@ class DoubleSpatialGate(Gate):
         self.second = SpatialGate(channels, scale_attention)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        """Gate a skip; see :class:`Gate`."""
         return self.second(self.first(x, x, x), y, g)

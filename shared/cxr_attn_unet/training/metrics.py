@@ -52,6 +52,7 @@ class HausdorffDistanceMetricMM(_SurfaceDistanceMetricMM):
         self.percentile = percentile
 
     def distance(self, prediction: torch.Tensor, reference: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+        """Distance of one case in mm; see the class."""
         return compute_hausdorff_distance(prediction, reference, percentile=self.percentile, spacing=list(spacing))
 
 
@@ -63,10 +64,11 @@ class MeanSurfaceDistanceMetricMM(_SurfaceDistanceMetricMM):
     """
 
     def distance(self, prediction: torch.Tensor, reference: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+        """Distance of one case in mm; see the class."""
         return compute_average_surface_distance(prediction, reference, symmetric=True, spacing=list(spacing))
 
 
-def _field_of_view(reference: torch.Tensor) -> Sequence[float]:
+def _field_of_view(reference: torch.Tensor) -> torch.Tensor:
     meta = getattr(reference, "meta", {})
     return torch.as_tensor(meta.get("field_of_view_mm", (math.nan, math.nan)), dtype=torch.float64).flatten()[:2]
 

@@ -74,6 +74,7 @@ class BFloat16Inferer(SimpleInferer):
         self.enabled = enabled
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        """Logits of ``inputs`` in float32."""
         if not self.enabled:
             return super().__call__(inputs, network, *args, **kwargs)
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16):

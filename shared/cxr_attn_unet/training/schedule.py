@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence, Sized
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -40,7 +40,7 @@ def ema_momentum(share: float, steps: int) -> float:
     return min(LARGEST_MOMENTUM, 1 / averaged)
 
 
-def start_from(network: Network, weights: str | os.PathLike | None) -> Network:
+def start_from(network: Network, weights: str | Path | None) -> Network:
     """Load the weights from which a training starts, if any are named.
 
     Args:

@@ -25,7 +25,8 @@ class _Nothing(nn.Module):
 
     def __init__(self, upsample: nn.ConvTranspose2d) -> None:
         super().__init__()
-        self.channels, self.stride = upsample.out_channels, upsample.stride
+        self.channels = upsample.out_channels
+        self.stride = upsample.stride
 
     def forward(self, g: torch.Tensor) -> torch.Tensor:
         rows, columns = (side * stride for side, stride in zip(g.shape[2:], self.stride, strict=True))
@@ -48,7 +49,8 @@ def ablated(without: str, name: str, **options: Any) -> SegmentationNetwork:
 
     Args:
         without: ``channel_attention`` (the channels' weights are one) or ``gate_below`` (zeros instead of ``up(g)``).
-        name, options: as for ``build_network``.
+        name: of the network, as for ``build_network``.
+        **options: of the network, as for ``build_network``.
 
     Raises:
         ValueError: an unknown part, or a network whose gates do not have it.

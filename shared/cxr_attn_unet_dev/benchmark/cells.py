@@ -1,8 +1,7 @@
-"""What a benchmark runs: scales, and their cells of network, structure and seed."""
+"""What a benchmark runs: protocols, and their cells of network, structure and seed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -10,12 +9,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cxr_attn_unet.bundle import bundles_folder
+from cxr_attn_unet.bundle import bundles_folder, setting
 from cxr_attn_unet.networks import NETWORKS
 from cxr_attn_unet.structures import REGISTRY
+from cxr_attn_unet.training.recipe import stages
 
-__all__ = ["PUBLISHED", "Cell", "Scale", "cells_of", "load_scale"]
+from ..json_style import read_json
 
+__all__ = ["PUBLISHED", "Cell", "Protocol", "cells_of", "load_protocol"]
+
+PROTOCOLS = Path(str(resources.files(__package__))) / "protocols"
 # Dice as published, by network: lungs (Montgomery + Shenzhen), ribs (VinDr-RibCXR), heart, clavicles (JSRT + SCR)
 PUBLISHED: dict[str, dict[str, float]] = {
     name: dict(zip(("lungs", "ribs", "heart", "clavicles"), values, strict=True))
@@ -34,8 +37,8 @@ PUBLISHED: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True)
-class Scale:
-    """A size of the benchmark, read from ``scales/NAME.json``.
+class Protocol:
+    """How all cells of a benchmark are trained, read from ``protocols/NAME.json``.
 
     Attributes:
         name: of the file.
@@ -43,7 +46,7 @@ class Scale:
         overrides: values for the bundles' ``train.json``, for every cell.
         structures: the same by structure, over those.
         networks: the same by network, over both.
-        marks: what to say of a network that is shown less than the others, by network.
+        remarks: what to say of a network that is shown less than the others, by network.
         data: name of the data set, by structure.
         recipe: train in the stages of each bundle's ``recipe.json``.
     """
@@ -53,7 +56,7 @@ class Scale:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     structures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    marks: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     recipe: bool = False
 
@@ -62,7 +65,7 @@ class Scale:
 class Cell:
     """One training: a network, a structure, a seed."""
 
-    scale: Scale
+    protocol: Protocol
     network: str
     structure: str
     seed: int = 0
@@ -73,52 +76,57 @@ class Cell:
     def name(self) -> str:
         """Names its folder and its result, such as ``small/heart_unet_seed0``."""
         variant = f"_{self.variant}" if self.variant else ""
-        return f"{self.scale.name}/{self.structure}_{self.network}{variant}_seed{self.seed}"
+        return f"{self.protocol.name}/{self.structure}_{self.network}{variant}_seed{self.seed}"
 
     @property
     def bundle_root(self) -> Path:
+        """Folder of the bundle whose config is run."""
         return bundles_folder() / f"{self.structure}_attn_unet"
 
     def stages(self) -> list[dict[str, Any]]:
-        """The overrides of each run of ``train.json``, in their order; all but the recipe's scales have one."""
-        recipe = [{}]
-        if self.scale.recipe:
-            recipe = json.loads((self.bundle_root / "configs" / "recipe.json").read_text(encoding="utf-8"))["stages"]
+        """The overrides of each run of ``train.json``, in their order; all but those of the recipe have one."""
+        recipe: list[dict[str, Any]] = [{}]
+        if self.protocol.recipe:
+            recipe = stages(self.bundle_root)
         common = {
-            **self.scale.overrides,
-            **self.scale.structures.get(self.structure, {}),
-            **self.scale.networks.get(self.network, {}),
+            **self.protocol.overrides,
+            **self.protocol.structures.get(self.structure, {}),
+            **self.protocol.networks.get(self.network, {}),
             **self.changes,
         }
         return [{**stage, **common, "network_name": self.network, "seed": self.seed} for stage in recipe]
 
 
-def load_scale(name: str) -> Scale:
-    """Read a scale of this package, or one's own file.
+def load_protocol(name: str) -> Protocol:
+    """Read a protocol of this package, or one's own file.
 
     Args:
         name: ``small``, ``modern``, ``published``, or the path of a JSON file.
 
     Raises:
-        ValueError: no such scale, or it does not read as one.
+        ValueError: no such protocol, or it does not read as one.
     """
     own = Path(name)
-    source = own if own.suffix == ".json" else resources.files(__package__) / "scales" / f"{name}.json"
+    source = own if own.suffix == ".json" else PROTOCOLS / f"{name}.json"
     if not source.is_file():
-        raise ValueError(f"no scale '{name}'. There are: {', '.join(scale_names())}; or name a JSON file.")
+        raise ValueError(f"no protocol '{name}'. There are: {', '.join(protocol_names())}; or name a JSON file.")
     try:
-        return Scale(name=own.stem, **json.loads(source.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{source}: not a scale ({error}). Write it as those in benchmark/scales are.") from error
+        content = read_json(source)
+        remarks = setting("remarks", content.pop("remarks", {}), marks=content.pop("marks", None))
+        return Protocol(name=own.stem, remarks=remarks, **content)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{source}: not a protocol ({error}). Write it as those in benchmark/protocols are."
+        ) from error
 
 
-def scale_names() -> list[str]:
-    """The scales of this package."""
-    return sorted(Path(file.name).stem for file in (resources.files(__package__) / "scales").iterdir())
+def protocol_names() -> list[str]:
+    """The protocols of this package."""
+    return sorted(file.stem for file in PROTOCOLS.iterdir())
 
 
 def cells_of(
-    scale: Scale,
+    protocol: Protocol,
     networks: Iterable[str] = tuple(NETWORKS),
     structures: Iterable[str] = tuple(REGISTRY),
     seeds: Iterable[int] = (0,),
@@ -128,11 +136,14 @@ def cells_of(
     """All combinations, seed by seed.
 
     Args:
-        scale, networks, structures, seeds: what to combine.
+        protocol: how to train.
+        networks: names of networks.
+        structures: names of structures.
+        seeds: of each combination.
         variant: name of a change of configuration, for an ablation.
         changes: the overrides that make it.
     """
     return [
-        Cell(scale, network, structure, seed, variant, dict(changes or {}))
+        Cell(protocol, network, structure, seed, variant, dict(changes or {}))
         for seed, structure, network in product(seeds, structures, networks)
     ]

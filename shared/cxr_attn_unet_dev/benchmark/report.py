@@ -9,15 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import spearmanr, wilcoxon
 
+from cxr_attn_unet.bundle import setting
 from cxr_attn_unet.files import written
 from cxr_attn_unet.networks import NETWORKS
 
@@ -29,14 +31,14 @@ ORDER = ("lungs", "ribs", "heart", "clavicles")
 PLAIN = "unet"
 
 
-def read_results(folder: Path, scale: str) -> list[dict[str, Any]]:
-    """The results of a scale, with each structure's networks in their published order, then by seed.
+def read_results(folder: Path, protocol: str) -> list[dict[str, Any]]:
+    """The results of a protocol, with each structure's networks in their published order, then by seed.
 
     Args:
         folder: such as ``results``.
-        scale: name of a subfolder of it.
+        protocol: name of a subfolder of it.
     """
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / scale).glob("*.json"))]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / protocol).glob("*.json"))]
     order = {key: number for number, key in enumerate(product(ORDER, NETWORKS))}
     return sorted(found, key=lambda r: (order[r["structure"], r["network"]], r["variant"], r["seed"]))
 
@@ -72,11 +74,12 @@ def patients(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean([run["images"][name] for run in runs])) for name in runs[0]["images"]}
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+def interval(values: npt.ArrayLike, seed: int = 0) -> tuple[float, float]:
     """95 % bootstrap interval of the mean over patients."""
     array = np.asarray(values)
     means = np.random.default_rng(seed).choice(array, (2000, len(array))).mean(1)
-    return tuple(np.quantile(means, (0.025, 0.975)))  # type: ignore[return-value]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def cells_table(results: Sequence[dict[str, Any]]) -> str:
@@ -94,8 +97,9 @@ def cells_table(results: Sequence[dict[str, Any]]) -> str:
             dice = patients(runs)
             low, high = interval(list(dice.values()))
             seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
-            marks = "".join(f" ({run['mark']})" for run in runs[:1] if run["mark"])
-            row.append(f"{np.mean(list(dice.values())):.3f} ({low:.3f} to {high:.3f}{seeds}){marks} / {published}")
+            remark = runs[0].get("remark") or runs[0].get("mark")  # mark in results of version 0.1.0
+            said = f" ({remark})" if remark else ""
+            row.append(f"{np.mean(list(dice.values())):.3f} ({low:.3f} to {high:.3f}{seeds}){said} / {published}")
         lines.append(f"| {' | '.join(row)} |")
     done = len(groups)
     passed = sum(
@@ -127,7 +131,7 @@ def costs_table(path: Path) -> str:
     for network in NETWORKS:
         costs = {name: measured[name, network] for name in structures if (name, network) in measured}
         if costs:
-            times = [f"{c['training']:.3f} / {c['inference']:.3f}" if (c := costs.get(s)) else "" for s in structures]
+            times = [_seconds(costs.get(structure)) for structure in structures]
             most = max(cost["memory_bytes"] for cost in costs.values()) / 1e9
             parameters = next(iter(costs.values()))["parameters"]
             lines.append(f"| `{network}` | {parameters:,} | {' | '.join(times)} | {most:.1f} |")
@@ -135,6 +139,10 @@ def costs_table(path: Path) -> str:
         "Seconds an image, to train on / to segment, one after the other on one core or GPU; memory to train, at most."
     )
     return "\n".join([*lines, "", f"{note} Measured on: {machine}."]) + "\n"
+
+
+def _seconds(cost: Mapping[str, Any] | None) -> str:
+    return "" if cost is None else f"{cost['training']:.3f} / {cost['inference']:.3f}"
 
 
 def read_costs(path: Path) -> tuple[dict[tuple[str, str], dict[str, Any]], str]:
@@ -181,7 +189,7 @@ def compared(runs: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> 
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p values corrected for their number (Holm 1979)."""
+    """Values of p corrected for their number (Holm 1979)."""
     corrected, worst = [1.0] * len(values), 0.0
     for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
         worst = max(worst, min(1.0, values[index] * (len(values) - rank)))
@@ -291,21 +299,21 @@ def measured_text(results: Sequence[dict[str, Any]]) -> str:
     return f"{sizes}. Measured on: {'; '.join(hardware)}; {hours:.1f} hours of training in all, timed on one core.\n"
 
 
-def draw(folder: Path, target: Path, scale: str = "small") -> None:
+def draw(folder: Path, target: Path, protocol: str = "small") -> None:
     """Dice against the time to train on an image, a panel a structure.
 
     Args:
         folder: of the results; the times are those of ``--costs``, where they were measured.
         target: the picture.
-        scale: which results.
+        protocol: which results.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot, ticker
 
-    groups = _group([r for r in read_results(folder, scale) if not r["variant"]], "structure", "network")
-    costs, _ = read_costs(folder / f"{scale}_costs.json")
+    groups = _group([r for r in read_results(folder, protocol) if not r["variant"]], "structure", "network")
+    costs, _ = read_costs(folder / f"{protocol}_costs.json")
     figure, panels = pyplot.subplots(2, 2, figsize=(10, 8), constrained_layout=True)
     for panel, structure in zip(panels.flat, ORDER, strict=True):
         for number, network in enumerate(NETWORKS):
@@ -331,16 +339,18 @@ def draw(folder: Path, target: Path, scale: str = "small") -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m cxr_attn_unet_dev.benchmark.report",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
-    parser.add_argument("--scale", default="small")
+    parser.add_argument("--protocol", default="small", help="whose results to draw (default: small)")
+    parser.add_argument("--scale", help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, default=Path("docs/results.png"), help="the plot")
     options = parser.parse_args(arguments)
-    draw(options.results, options.output, options.scale)
+    draw(options.results, options.output, setting("protocol", options.protocol, scale=options.scale))
     print(options.output)
     return 0
 

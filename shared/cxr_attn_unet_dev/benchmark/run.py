@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from cxr_attn_unet.system import hardware, peak_memory, processor
 from cxr_attn_unet.training.recipe import train_stage
 
 from .cells import PUBLISHED, Cell
-from .measure import inference_seconds, stopwatches
+from .costs import Stopwatch, inference_seconds, stopwatches
 
 __all__ = ["BUSY", "data_hash", "result_path", "run_cell", "run_in_process"]
 
@@ -101,86 +102,144 @@ def run_in_process(cell: Cell, dataset_dir: str, results: Path, runs: Path) -> N
     sys.exit(0 if done else BUSY)
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What the training of a stage, or of a whole cell, took.
+
+    Attributes:
+        training_images: shown to the network, each as often as it was shown.
+        training_seconds: for all of them, see :func:`~.costs.seconds`.
+        training_seconds_per_image: in the last stage.
+        parameters: of the network.
+        memory_bytes: the most that the process had.
+        half_precision: whether it was trained in it.
+    """
+
+    training_images: int
+    training_seconds: float
+    training_seconds_per_image: float
+    parameters: int
+    memory_bytes: int
+    half_precision: bool
+
+    def after(self, before: Costs | None) -> Costs:
+        """Costs of the stages before this one and of this one."""
+        if before is None:
+            return self
+        return replace(
+            self,
+            training_images=before.training_images + self.training_images,
+            training_seconds=before.training_seconds + self.training_seconds,
+        )
+
+
 def _train_and_validate(cell: Cell, dataset_dir: str, folder: Path) -> dict[str, Any]:
-    costs: dict[str, Any] = {}
-    watches = {}
-
-    def watch(workflow: ConfigWorkflow) -> None:
-        watches["training"], watches["validation"] = stopwatches(workflow)
-        watches["workflow"] = workflow
-
-    weights, shown, training = None, 0, 0.0
+    """The result of a cell, as its file has it."""
+    weights: Path | None = None
+    costs: Costs | None = None
     stages = cell.stages()
     for number, stage in enumerate(stages, 1):
         place = folder / f"stage_{number}"
-        weights = train_stage(cell.bundle_root, {**stage, "dataset_dir": dataset_dir}, place, weights, watch)
-        cost_file = place / "cost.json"
-        if watches:
-            content = watches["workflow"].parser.get_parsed_content
-            batch, trainer = content("batch_size"), content("train#trainer")
-            an_image = watches["training"].typical / batch
-            images = trainer.state.iteration * batch
-            cost = {
-                "training_seconds_per_image": an_image,
-                "training_images": images,
-                "parameters": sum(p.numel() for p in content("network").parameters()),
-                "memory_bytes": peak_memory(),
-                "half_precision": bool(content("amp")),
-            }
-            write_json(cost_file, cost)
-            watches.clear()
-        costs = json.loads(cost_file.read_text(encoding="utf-8"))
-        shown += costs["training_images"]
-        training += costs["training_images"] * costs["training_seconds_per_image"]
-
-    root = cell.bundle_root / "configs"
-    evaluation = create_workflow(
-        config_file=[str(root / "train.json"), str(root / "evaluate.json")],
-        workflow_type="train",
-        bundle_root=str(cell.bundle_root),
-        dataset_dir=dataset_dir,
-        output_dir=str(folder),
-        ckpt_dir=str(folder),
-        checkpoint=str(weights),
-        # those that evaluate.json has write the results
-        **{key: value for key, value in stages[-1].items() if not key.startswith("validate#handlers")},
-    )
-    content = evaluation.parser.get_parsed_content
-    inference = inference_seconds(content("network"), content("image_size"), content("device"))
-    evaluation.run()
-    evaluation.finalize()
-    (written_results,) = folder.glob("results_*_validation.json")
-    measured = json.loads(written_results.read_text(encoding="utf-8"))
-    train_json = (root / "train.json").read_bytes()
-    head = {key: value for key, value in json.loads(train_json).items() if not isinstance(value, (dict, list))}
+        weights, cost = _train(cell, {**stage, "dataset_dir": dataset_dir}, place, weights)
+        costs = cost.after(costs)
+    measured, inference = _validate(cell, {**stages[-1], "dataset_dir": dataset_dir}, folder, weights)
     dice = measured["summary"]["val_mean_dice"]
     return {
         "network": cell.network,
         "structure": cell.structure,
-        "scale": cell.scale.name,
+        "protocol": cell.protocol.name,
         "variant": cell.variant,
         "seed": cell.seed,
         "dice": dice["mean"],
         "interval": dice["interval"],
         "worst": dice["min"],
         "published": PUBLISHED.get(cell.network, {}).get(cell.structure),
-        "mark": cell.scale.marks.get(cell.network),
+        "remark": cell.protocol.remarks.get(cell.network),
         "images": {name: case["val_mean_dice"] for name, case in measured["cases"].items()},
         "summary": measured["summary"],
         "data": {"name": measured["run"]["data"], "sha256": data_hash(dataset_dir, cell.structure)},
-        "configuration": {
-            "stages": stages,
-            "head": {**head, **{key: value for key, value in stages[-1].items() if "#" not in key}},
-            "train_json_sha256": hashlib.sha256(train_json).hexdigest(),
-        },
-        "parameters": costs["parameters"],
-        "training_images": shown,
-        "training_seconds": round(training, 1),
-        "training_seconds_per_image": round(costs["training_seconds_per_image"], 5),
+        "configuration": _configuration(cell, stages),
+        **({} if costs is None else _rounded(costs)),
         "inference_seconds_per_image": round(inference, 5),
-        "memory_bytes": costs["memory_bytes"],
-        "half_precision": costs["half_precision"],
         "clock": "wall, GPU" if torch.cuda.is_available() else "CPU time, one core",
         "hardware": f"{hardware()}, {processor()}",
         "versions": {"cxr_attn_unet": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }
+
+
+def _rounded(costs: Costs) -> dict[str, Any]:
+    return {
+        **asdict(costs),
+        "training_seconds": round(costs.training_seconds, 1),
+        "training_seconds_per_image": round(costs.training_seconds_per_image, 5),
+    }
+
+
+def _train(cell: Cell, overrides: dict[str, Any], place: Path, start: Path | None) -> tuple[Path, Costs]:
+    """Train one stage, or the rest of it; its best weights and costs.
+
+    A stage that was finished before is not trained again; its costs are in ``cost.json``.
+    """
+    watched: dict[str, Any] = {}
+
+    def watch(workflow: ConfigWorkflow) -> None:
+        watched["workflow"] = workflow
+        watched["stopwatch"], _ = stopwatches(workflow)
+
+    weights = train_stage(cell.bundle_root, overrides, place, start, watch)
+    cost_file = place / "cost.json"
+    if watched:
+        write_json(cost_file, asdict(_costs_of(watched["workflow"], watched["stopwatch"])))
+    return weights, Costs(**json.loads(cost_file.read_text(encoding="utf-8")))
+
+
+def _costs_of(workflow: ConfigWorkflow, stopwatch: Stopwatch) -> Costs:
+    """Costs of a workflow that has run."""
+    content = workflow.parser.get_parsed_content
+    batch = content("batch_size")
+    images = content("train#trainer").state.iteration * batch
+    seconds_per_image = stopwatch.typical / batch
+    return Costs(
+        training_images=images,
+        training_seconds=images * seconds_per_image,
+        training_seconds_per_image=seconds_per_image,
+        parameters=sum(p.numel() for p in content("network").parameters()),
+        memory_bytes=peak_memory(),
+        half_precision=bool(content("amp")),
+    )
+
+
+def _validate(
+    cell: Cell, overrides: dict[str, Any], folder: Path, weights: Path | None
+) -> tuple[dict[str, Any], float]:
+    """What ``evaluate.json`` writes of weights, and the seconds that a forward pass of one image takes."""
+    root = cell.bundle_root / "configs"
+    # the validation's handlers are those of evaluate.json, which write the results
+    kept = {key: value for key, value in overrides.items() if not key.startswith("validate#handlers")}
+    evaluation = create_workflow(
+        config_file=[str(root / "train.json"), str(root / "evaluate.json")],
+        workflow_type="train",
+        bundle_root=str(cell.bundle_root),
+        output_dir=str(folder),
+        ckpt_dir=str(folder),
+        checkpoint=str(weights),
+        **kept,
+    )
+    content = evaluation.parser.get_parsed_content
+    inference = inference_seconds(content("network"), content("image_size"), content("device"))
+    evaluation.run()
+    evaluation.finalize()
+    (results,) = folder.glob("results_*_validation.json")
+    return json.loads(results.read_text(encoding="utf-8")), inference
+
+
+def _configuration(cell: Cell, stages: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the cell was trained with: the overrides of its stages, and the plain values at the head of its config."""
+    text = (cell.bundle_root / "configs" / "train.json").read_bytes()
+    head = {
+        key: value
+        for key, value in json.loads(text).items()
+        if not isinstance(value, (dict, list)) and not key.startswith("_desc_")
+    }
+    head.update({key: value for key, value in stages[-1].items() if "#" not in key})
+    return {"stages": stages, "head": head, "train_json_sha256": hashlib.sha256(text).hexdigest()}

@@ -18,6 +18,7 @@ from .rules import check
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m cxr_attn_unet_dev.packaging",
         description=__doc__,

@@ -13,9 +13,14 @@ NAME = "cxr_attn_unet"
 
 
 def carried():
+    """The package, from this bundle's folder if it was not imported before.
+
+    Raises:
+        ImportError: another version of it was imported before.
+    """
     root = Path(__file__).resolve().parent
     text = (root / NAME / "__init__.py").read_text(encoding="utf-8")
-    version = re.search(r'^__version__ = "(.+)"', text, re.MULTILINE).group(1)
+    (version,) = re.findall(r'^__version__ = "(.+)"', text, re.MULTILINE)
     package = sys.modules.get(NAME)
     if package is None:
         sys.path.insert(0, str(root))

@@ -11,7 +11,9 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from monai.bundle import ckpt_export
@@ -19,6 +21,8 @@ from monai.bundle import ckpt_export
 import cxr_attn_unet
 from cxr_attn_unet.files import written
 from cxr_attn_unet.networks.checkpoint import sha256
+
+from ..json_style import read_json, write_styled_json
 
 __all__ = ["LARGEST_FILE", "SUMS", "large_files", "package_bundle", "released_config", "unpack"]
 
@@ -29,40 +33,50 @@ CONTENT = ("LICENSE", "configs/*", "docs/*", "models/model.pt")
 # Where a config finds the bundle: MONAI tells it to a config only as bundle_root, which is "." unless someone sets it,
 # but its workflow knows the folder of the config, and its tools put the bundle on sys.path.
 FIND_PACKAGE = (
-    '"package": "$runpy.run_path(next(filter(os.path.isfile, [os.path.join(str(root), \'carried.py\') for root in '
+    "$runpy.run_path(next(filter(os.path.isfile, [os.path.join(str(root), 'carried.py') for root in "
     "[frame.frame.f_locals['self'].config_root_path.parent for frame in inspect.stack(0) if "
     "isinstance(frame.frame.f_locals.get('self'), monai.bundle.ConfigWorkflow)] + [@bundle_root] + sys.path]), "
-    "'carried.py (name the folder of the bundle with --bundle_root)'))['package']\","
+    "'carried.py (name the folder of the bundle with --bundle_root)'))['package']"
 )
+IMPORT = "$import "
+IMPORTS = tuple(f"{IMPORT}{name}" for name in ("inspect", "os", "runpy", "sys", "monai"))  # that FIND_PACKAGE uses
+PACKAGE_IMPORT = f"{IMPORT}{PACKAGE.name}"
+PACKAGE_NAME = re.compile(rf"(?<![\w.@]){PACKAGE.name}\.")
 
 
-def released_config(text: str) -> str:
+def released_config(config: Any) -> Any:
     """A config of the repository as it is released: what it takes from the package, it takes from the carried one.
 
     Args:
-        text: JSON.
+        config: content of the JSON file, or a part of it.
 
     Returns:
-        JSON, laid out as it was.
+        the changed content; the order of its keys is kept.
     """
-    lines = []
-    for line in text.splitlines():
-        indent = line[: len(line) - len(line.lstrip())]
-        if '"$import cxr_attn_unet"' in line:
-            imports = [name for name in ("inspect", "runpy", "sys") if f'"$import {name}"' not in text]
-            lines += [f'{indent}"$import {name}",' for name in imports]
-            lines[-1] = lines[-1][: None if line.endswith(",") else -1]
-            continue
-        if '"_target_": "cxr_attn_unet.' in line:
-            lines.append(f'{indent}"_requires_": "@package",')
+    if isinstance(config, list):
+        return [released_config(value) for value in config]
+    if isinstance(config, str):
+        return PACKAGE_NAME.sub("@package.", config) if config.startswith("$") else config
+    if not isinstance(config, dict):
+        return config
+    released: dict[str, Any] = {}
+    for key, value in config.items():
+        if key == "_target_" and str(value).startswith(f"{PACKAGE.name}."):
+            released["_requires_"] = "@package"
+            released[key] = value
+        elif key == "imports" and PACKAGE_IMPORT in value:
+            released[key] = _released_imports(value)
         else:
-            line = re.sub(r"(?<![\w.@])cxr_attn_unet\.", "@package.", line)
-        lines.append(line)
-        if line.strip().startswith('"bundle_root":'):
-            lines.append(indent + FIND_PACKAGE)
-    released = "\n".join(lines) + "\n"
-    json.loads(released)
+            released[key] = released_config(value)
+        if key == "bundle_root":
+            released["package"] = FIND_PACKAGE
     return released
+
+
+def _released_imports(imports: Sequence[str]) -> list[str]:
+    """Imports without that of the package, with those that finding it needs."""
+    kept = [line for line in imports if line != PACKAGE_IMPORT]
+    return kept + [line for line in IMPORTS if line not in kept]
 
 
 def large_files(folder: Path, url: str | None, largest: int = LARGEST_FILE) -> list[str]:
@@ -128,7 +142,7 @@ def package_bundle(bundle: Path, output: Path, url: str | None = None) -> Path:
                 target = folder / path.relative_to(bundle)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if path.suffix == ".json" and path.parent.name == "configs" and path.name != "metadata.json":
-                    target.write_text(released_config(path.read_text(encoding="utf-8")), encoding="utf-8")
+                    write_styled_json(target, released_config(read_json(path)))
                 else:
                     shutil.copyfile(path, target)
         shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))

@@ -24,12 +24,45 @@ __all__ = ["RULES", "Broken", "check"]
 
 SCHEMA = "meta_schema_20240725.json"
 NUMPY = (2, 2, 6)  # the newest for Python 3.10, which the zoo's checks run on
-SECTIONS = "overview data training input performance command references license".split()
-TRAIN_IDS = """bundle_root device dataset_dir output_dir val_interval train#trainer train#trainer#max_epochs
-train#dataset train#dataset#data train#handlers train#preprocessing train#postprocessing train#inferer train#key_metric
-validate#evaluator validate#handlers validate#dataset validate#dataset#data validate#preprocessing
-validate#postprocessing validate#inferer validate#key_metric initialize run finalize""".split()
-INFERENCE_IDS = "bundle_root device network_def inferer output_dir preprocessing postprocessing initialize run".split()
+SECTIONS = ("overview", "data", "training", "input", "performance", "command", "references", "license")
+TRAIN_IDS = [
+    "bundle_root",
+    "device",
+    "dataset_dir",
+    "output_dir",
+    "val_interval",
+    "train#trainer",
+    "train#trainer#max_epochs",
+    "train#dataset",
+    "train#dataset#data",
+    "train#handlers",
+    "train#preprocessing",
+    "train#postprocessing",
+    "train#inferer",
+    "train#key_metric",
+    "validate#evaluator",
+    "validate#handlers",
+    "validate#dataset",
+    "validate#dataset#data",
+    "validate#preprocessing",
+    "validate#postprocessing",
+    "validate#inferer",
+    "validate#key_metric",
+    "initialize",
+    "run",
+    "finalize",
+]
+INFERENCE_IDS = [
+    "bundle_root",
+    "device",
+    "network_def",
+    "inferer",
+    "output_dir",
+    "preprocessing",
+    "postprocessing",
+    "initialize",
+    "run",
+]
 
 
 @dataclass(frozen=True)
@@ -40,6 +73,7 @@ class Broken:
     why: str
 
     def __str__(self) -> str:
+        """As a line of text."""
         return f"{self.rule}: {self.why}"
 
 
@@ -58,11 +92,9 @@ class Bundle:
     @cached_property
     def large(self) -> dict[str, dict[str, str]]:
         path = self.folder / "large_files.yml"
-        return (
-            {}
-            if not path.is_file()
-            else {entry["path"]: entry for entry in yaml.safe_load(path.read_text())["large_files"]}
-        )
+        if not path.is_file():
+            return {}
+        return {entry["path"]: entry for entry in yaml.safe_load(path.read_text())["large_files"]}
 
     def config(self, name: str) -> ConfigParser | None:
         path = self.folder / "configs" / f"{name}.json"
@@ -180,7 +212,8 @@ def weights(bundle: Bundle) -> Iterator[str]:
     elif path.is_file() and sha256(path) != entry["sha256"]:
         yield "models/model.pt is not the file whose sha256 the metadata have"
     sums = bundle.folder / SUMS
-    for line in sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []:
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    for line in lines:
         digest, _, inside = line.partition("  ")
         file = bundle.folder / inside
         if inside not in bundle.large and (not file.is_file() or sha256(file) != digest):
@@ -198,10 +231,9 @@ def network(bundle: Bundle) -> Iterator[str]:
             meta_file=str(configs / "metadata.json"),
             config_file=str(configs / "inference.json"),
             device="cpu",
-            **root,
+            **root,  # type: ignore[arg-type]
         )
-        parser = bundle.config("inference")
-        assert parser is not None
+        parser = ConfigParser(ConfigParser.load_config_file(configs / "inference.json"))
         parser.update(root)
         torch.jit.script(parser.get_parsed_content("network_def"))
         scripted = bundle.folder / "models" / "model.ts"

@@ -12,6 +12,7 @@ from cxr_attn_unet.io import RadiographError, list_radiographs, read_mask, read_
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m cxr_attn_unet_dev.tools.overview",
         description="Draw the outlines of masks on their radiographs, all on one sheet.",

@@ -8,7 +8,6 @@ before. The weights must fit the network of the bundle's inference.json; their c
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ from monai.bundle import ConfigParser
 
 from cxr_attn_unet.files import written
 from cxr_attn_unet.networks.checkpoint import check_fit, describe_mismatch, read_state_dict, sha256
+
+from ..json_style import read_json, write_styled_json
 
 __all__ = ["average", "release"]
 
@@ -65,18 +66,22 @@ def release(state: Mapping[str, torch.Tensor], bundle: Path) -> Path:
     network = parser.get_parsed_content("network_def")
     check_fit(network, state)
     half = network.state_dict()
-    half.update({name: value.half() if value.is_floating_point() else value for name, value in state.items()})
-    text, places = metadata.read_text(encoding="utf-8"), r'("sha256": )"[0-9a-f]*"'
-    if len(re.findall(places, text)) != 1:
-        raise ValueError(f'{metadata}: needs one "sha256" under "weights".')
+    half.update({name: _halved(value) for name, value in state.items()})
+    about = read_json(metadata)
+    if "sha256" not in about.get("weights", {}):
+        raise ValueError(f'{metadata}: has no "sha256" under "weights". Add it, empty.')
     target = bundle / "models" / "model.pt"
     with written(target) as path:
         torch.save(half, path)
-        text = re.sub(places, rf'\1"{sha256(path)}"', text)
-    with written(metadata) as path:
-        path.write_text(text, encoding="utf-8")
+        about["weights"]["sha256"] = sha256(path)
+        about["weights"]["network"] = network.settings()
+    write_styled_json(metadata, about)
     target.with_suffix(".json").unlink(missing_ok=True)  # the record of a training run, which would take precedence
     return target
+
+
+def _halved(value: torch.Tensor) -> torch.Tensor:
+    return value.half() if value.is_floating_point() else value
 
 
 def main(arguments: list[str] | None = None) -> int:

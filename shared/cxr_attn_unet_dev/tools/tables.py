@@ -11,14 +11,18 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cxr_attn_unet.files import written
 
 from ..benchmark.report import blocks
+from ..json_style import format_json, read_json
 
-BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+# files in docs/ that the programs in benchmarks/ write
+MEASURED = ("cardiothoracic_ratio", "clavicle_measures", "quality_control", "training_step")
 COLUMNS = (
     "| structure | network | data | images | mean Dice (95 % interval) | worst Dice | HD95, mm | mean distance, mm |",
     "|---|---|---|---|---|---|---|---|",
@@ -38,11 +42,14 @@ def row(result: dict[str, Any]) -> str:
     """One line of the table."""
     run, summary = result["run"], result["summary"]
     dice = summary["val_mean_dice"]
-    size = f"{run['image_size']} x {run['image_size']}"
-    views = len(run.get("views", [0]))
+    network = f"`{run['network']}`, width {run['width']}, {run['image_size']} x {run['image_size']}"
+    # version 0.1.0 called it views; the results before it have neither
+    views = run.get("test_time_augmentation", run.get("views", [[0, 1]]))
+    if len(views) > 1:
+        network += f", mean of {len(views)} views"
     cells = (
         run["structure"],
-        f"`{run['network']}`, width {run['width']}, {size}" + (f", mean of {views} views" if views > 1 else ""),
+        network,
         f"{run['data']}, {run['section']}",
         str(dice["cases"]),
         _mean(dice, 3),
@@ -142,46 +149,51 @@ def steps_text(result: dict[str, Any]) -> str:
 def updated(root: Path) -> dict[Path, str]:
     """The texts that carry results, as they should be, by file."""
     bundles = sorted(path for path in (root / "bundles").iterdir() if path.is_dir())
-    texts = {root / "README.md": bundles} | {bundle / "docs" / "README.md": [bundle] for bundle in bundles}
-    wanted = {}
-    for path, which in texts.items():
-        content = table(which).replace("\\", r"\\")
-        wanted[path] = BLOCK.sub(rf"\g<1>{content}\g<2>", path.read_text(encoding="utf-8"))
-    path = root / "docs" / "segment.md"
-    wanted[path] = path.read_text(encoding="utf-8")
-    for name, write in (("cardiothoracic_ratio", ratio_text), ("quality_control", quality_text)):
-        content = write(json.loads((root / "docs" / f"{name}.json").read_text(encoding="utf-8")))
-        wanted[path] = _filled(wanted[path], name, content)
-    path = root / "docs" / "networks.md"
-    steps = json.loads((root / "docs" / "training_step.json").read_text(encoding="utf-8"))
-    wanted[path] = _filled(path.read_text(encoding="utf-8"), "training_step", steps_text(steps))
-    path = root / "docs" / "results.md"
-    wanted[path] = path.read_text(encoding="utf-8")
-    measures = json.loads((root / "docs" / "clavicle_measures.json").read_text(encoding="utf-8"))
-    for name, content in {**blocks(root / "results"), "measures": measures_text(measures)}.items():
-        wanted[path] = _filled(wanted[path], name, content)
+    docs = root / "docs"
+    measured = {name: read_json(docs / f"{name}.json") for name in MEASURED}
+    wanted = {root / "README.md": _filled(root / "README.md", {"results": table(bundles)})}
     for bundle in bundles:
-        path = bundle / "configs" / "metadata.json"
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-        metrics = {}
-        for result in results_of(bundle):
-            key = f"{result['run']['data']}_{result['run']['section']}"
-            for name, values in result["summary"].items():
-                metrics[f"{key}_{name.removeprefix('val_')}"] = round(values["mean"], 4)
-        text = path.read_text(encoding="utf-8")
-        block = json.dumps(metrics, indent=8).replace("\n}", "\n    }") if metrics else "{}"
-        text = re.sub(r'("eval_metrics": )\{[^}]*\}', lambda found, b=block: found.group(1) + b, text)
-        assert json.loads(text) == {**metadata, "eval_metrics": metrics}
-        wanted[path] = text
+        card = bundle / "docs" / "README.md"
+        wanted[card] = _filled(card, {"results": table([bundle])})
+        metadata = bundle / "configs" / "metadata.json"
+        wanted[metadata] = format_json({**read_json(metadata), "eval_metrics": metrics_of(bundle)})
+    of_segment = {
+        "cardiothoracic_ratio": ratio_text(measured["cardiothoracic_ratio"]),
+        "quality_control": quality_text(measured["quality_control"]),
+    }
+    wanted[docs / "segment.md"] = _filled(docs / "segment.md", of_segment)
+    of_networks = {"training_step": steps_text(measured["training_step"])}
+    wanted[docs / "networks.md"] = _filled(docs / "networks.md", of_networks)
+    of_results = {**blocks(root / "results"), "measures": measures_text(measured["clavicle_measures"])}
+    wanted[docs / "results.md"] = _filled(docs / "results.md", of_results)
     return wanted
 
 
-def _filled(text: str, name: str, content: str) -> str:
-    block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    return block.sub(lambda found: found.group(1) + content + found.group(2), text)
+def metrics_of(bundle: Path) -> dict[str, float]:
+    """Means of all results of a bundle for its metadata, by data set, section and metric."""
+    metrics = {}
+    for result in results_of(bundle):
+        where = f"{result['run']['data']}_{result['run']['section']}"
+        for name, values in result["summary"].items():
+            metrics[f"{where}_{name.removeprefix('val_')}"] = round(values["mean"], 4)
+    return metrics
+
+
+def _filled(path: Path, blocks_of_it: Mapping[str, str]) -> str:
+    """A file's text with new content between its marks ``<!-- NAME -->`` and ``<!-- /NAME -->``."""
+    text = path.read_text(encoding="utf-8")
+    for name, content in blocks_of_it.items():
+        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text = block.sub(partial(_between, content), text)
+    return text
+
+
+def _between(content: str, found: re.Match[str]) -> str:
+    return found.group(1) + content + found.group(2)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m cxr_attn_unet_dev.tools.tables",
         description=__doc__,
@@ -196,10 +208,12 @@ def main(arguments: list[str] | None = None) -> int:
         if path.read_text(encoding="utf-8") == text:
             continue
         stale += 1
-        print(f"{path}: {'its figures are not those of the result files' if options.check else 'written'}")
-        if not options.check:
-            with written(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+        if options.check:
+            print(f"{path}: its figures are not those of the result files")
+            continue
+        with written(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"{path}: written")
     return 1 if options.check and stale else 0
 
 

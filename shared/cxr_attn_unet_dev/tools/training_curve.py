@@ -71,6 +71,7 @@ def draw(folders: list[Path], output: Path, names: list[str] | None = None) -> N
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m cxr_attn_unet_dev.tools.training_curve",
         description=__doc__,

@@ -7,7 +7,7 @@ import torch
 
 from conftest import write_folder
 from cxr_attn_unet.networks import Gate, build_network
-from cxr_attn_unet_dev.benchmark import Cell, ablated, load_scale, run_cell
+from cxr_attn_unet_dev.benchmark import Cell, ablated, load_protocol, run_cell
 from cxr_attn_unet_dev.benchmark.ablation import PARTS
 from cxr_attn_unet_dev.benchmark.run import result_path
 
@@ -60,7 +60,7 @@ def test_what_cannot_be_left_out():
 def test_as_a_variant_of_the_benchmark(tmp_path):
     changes = {"width": 4, "image_size": 32, "epochs": 1, "batch_size": 4, "num_workers": 0}
     changes |= {"network_def#_target_": "cxr_attn_unet_dev.benchmark.ablated", "network_def#without": "gate_below"}
-    cell = Cell(load_scale("small"), "full_spatial_attention_unet", "heart", 0, "without_gate_below", changes)
+    cell = Cell(load_protocol("small"), "full_spatial_attention_unet", "heart", 0, "without_gate_below", changes)
     data = write_folder(tmp_path / "data", "heart", 10)
     assert run_cell(cell, str(data), tmp_path / "results", tmp_path / "runs")
     result = json.loads(result_path(tmp_path / "results", cell).read_text())

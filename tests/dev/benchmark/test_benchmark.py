@@ -18,9 +18,9 @@ from conftest import write_folder
 from cxr_attn_unet.networks import NETWORKS
 from cxr_attn_unet.structures import REGISTRY
 from cxr_attn_unet.training.precision import half_precision_pays
-from cxr_attn_unet_dev.benchmark import cells_of, load_scale, run_cell
+from cxr_attn_unet_dev.benchmark import cells_of, load_protocol, run_cell
 from cxr_attn_unet_dev.benchmark.__main__ import main
-from cxr_attn_unet_dev.benchmark.cells import PUBLISHED, Cell, scale_names
+from cxr_attn_unet_dev.benchmark.cells import PUBLISHED, Cell, protocol_names
 from cxr_attn_unet_dev.benchmark.report import blocks, compared, draw, holm, interval
 from cxr_attn_unet_dev.benchmark.run import BUSY, claimed, data_hash, result_path, run_in_process
 
@@ -32,8 +32,8 @@ def data(tmp_path):
     return str(write_folder(tmp_path / "data", "heart", 10))
 
 
-def tiny(network="unet", scale="small", **changes):
-    return Cell(load_scale(scale), network, "heart", changes={**TINY, **changes})
+def tiny(network="unet", protocol="small", **changes):
+    return Cell(load_protocol(protocol), network, "heart", changes={**TINY, **changes})
 
 
 def test_every_cell_has_a_published_value():
@@ -43,38 +43,43 @@ def test_every_cell_has_a_published_value():
 
 
 @pytest.mark.parametrize("name", ("small", "modern", "published"))
-def test_scales(name):
-    assert name in scale_names()
-    scale = load_scale(name)
-    cells = cells_of(scale, seeds=(0, 1))
+def test_protocols(name):
+    assert name in protocol_names()
+    protocol = load_protocol(name)
+    cells = cells_of(protocol, seeds=(0, 1))
     assert len(cells) == 72 == len({cell.name for cell in cells})
     assert cells[0].name == f"{name}/{cells[0].structure}_unet_seed0"
     assert all(stage["network_name"] == cell.network for cell in cells for stage in cell.stages())
-    assert set(scale.data) == set(REGISTRY)
+    assert set(protocol.data) == set(REGISTRY)
 
 
-def test_scales_that_are_none(tmp_path):
-    with pytest.raises(ValueError, match="no scale 'large'. There are: modern, published, small"):
-        load_scale("large")
+def test_protocols_that_are_none(tmp_path):
+    with pytest.raises(ValueError, match="no protocol 'large'. There are: modern, published, small"):
+        load_protocol("large")
     own = tmp_path / "own.json"
     own.write_text('{"about": "mine", "epochs": 3}')
-    with pytest.raises(ValueError, match=r"own\.json: not a scale"):
-        load_scale(str(own))
+    with pytest.raises(ValueError, match=r"own\.json: not a protocol"):
+        load_protocol(str(own))
 
 
 def test_modern_is_the_recipe():
-    cell = Cell(load_scale("modern"), "unet", "ribs")
+    cell = Cell(load_protocol("modern"), "unet", "ribs")
     recipe = json.loads((cell.bundle_root / "configs" / "recipe.json").read_text())["stages"]
     assert [stage["image_size"] for stage in cell.stages()] == [stage["image_size"] for stage in recipe]
 
 
-@pytest.mark.parametrize("scale", ("small", "published"))
-def test_result_of_a_cell(data, tmp_path, scale):
-    cell = tiny(scale=scale, epochs=1)
+@pytest.mark.parametrize("protocol", ("small", "published"))
+def test_result_of_a_cell(data, tmp_path, protocol):
+    cell = tiny(protocol=protocol, epochs=1)
     assert run_cell(cell, data, tmp_path / "results", tmp_path / "runs")
     path = result_path(tmp_path / "results", cell)
     result = json.loads(path.read_text())
-    assert (result["network"], result["structure"], result["scale"], result["seed"]) == ("unet", "heart", scale, 0)
+    assert (result["network"], result["structure"], result["protocol"], result["seed"]) == (
+        "unet",
+        "heart",
+        protocol,
+        0,
+    )
     assert result["dice"] == pytest.approx(np.mean(list(result["images"].values())), abs=1e-4)
     assert result["published"] == 0.798 and result["parameters"] > 1000 and len(result["images"]) == 1
     assert result["configuration"]["head"]["image_size"] == 32 and result["training_images"] >= 8
@@ -82,9 +87,9 @@ def test_result_of_a_cell(data, tmp_path, scale):
     assert result["half_precision"] == half_precision_pays("cuda" if torch.cuda.is_available() else "cpu")
     assert result["memory_bytes"] > 1e7 and len(result["data"]["sha256"]) == 64
     state = torch.load(tmp_path / "runs" / cell.name / "stage_1" / "last.pt", weights_only=True)
-    kind = "momentum_buffer" if scale == "published" else "exp_avg"  # RMSprop with momentum, or AdamW
+    kind = "momentum_buffer" if protocol == "published" else "exp_avg"  # RMSprop with momentum, or AdamW
     assert kind in state["optimizer"]["state"][0]
-    if scale == "published":
+    if protocol == "published":
         assert state["optimizer"]["param_groups"][0]["lr"] == 1e-5 and "num_bad_epochs" in state["lr_scheduler"]
     before = path.stat().st_mtime_ns
     assert run_cell(cell, data, tmp_path / "results", tmp_path / "runs") and path.stat().st_mtime_ns == before
@@ -132,7 +137,7 @@ def test_hash_follows_the_data(data):
 def test_command_line(data, tmp_path, capfd, monkeypatch):
     own = tmp_path / "own.json"
     own.write_text(json.dumps({"about": "tiny", "overrides": {**TINY, "epochs": 1}, "data": {"heart": "data"}}))
-    common = ["--scale", str(own), "--structures", "heart", "--dataset_dir", str(tmp_path)]
+    common = ["--protocol", str(own), "--structures", "heart", "--dataset_dir", str(tmp_path)]
     places = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
     costs = tmp_path / "small_costs.json"
     # as a command: a process that it starts cannot import what only its __main__ has
@@ -156,7 +161,7 @@ def test_command_line(data, tmp_path, capfd, monkeypatch):
     assert "| network | parameters | heart, 32 x 32 | memory" in table
     assert f"| `unet` | {rows[0]['parameters']:,} |" in table and "Measured on: " in table
     # a width that one network cannot have: the other goes on, the run ends with 1 and a list
-    change = ["--variant", "odd", "--set", "in_vain", "1", "--set", "scale", "true"]
+    change = ["--variant", "odd", "--set", "in_vain", "1", "--set", "scale_attention", "true"]
     assert main([*common, *places, *change, "--networks", "unet", "spatial_attention_unet"]) == 1
     found = sorted(path.name for path in (tmp_path / "results" / "own").iterdir())
     assert found == ["heart_spatial_attention_unet_odd_seed0.json"]
@@ -166,7 +171,7 @@ def test_command_line(data, tmp_path, capfd, monkeypatch):
         ["--set", "width", "8"],
         ["--variant", "x"],
         ["--data", "heart=nowhere"],
-        ["--scale", "none"],
+        ["--protocol", "none"],
     ):
         with pytest.raises(SystemExit) as end:
             main([*common, *places, *wrong])

@@ -87,8 +87,23 @@ def test_configs_take_the_package_that_is_carried(bundle):
         assert "import cxr_attn_unet" not in text and "$cxr_attn_unet" not in text, path
         if path.name != "metadata.json":
             assert text.count('"_target_": "cxr_attn_unet') == text.count('"_requires_": "@package"'), path
-    rewritten = released_config('{\n    "a": "$f(cxr_attn_unet.io.read, my.cxr_attn_unet.io)"\n}')
-    assert json.loads(rewritten) == {"a": "$f(@package.io.read, my.cxr_attn_unet.io)"}
+
+
+def test_only_the_package_of_that_name_is_replaced():
+    config = {"a": "$f(cxr_attn_unet.io.read, my.cxr_attn_unet.io)", "_desc_": "cxr_attn_unet. is the package"}
+    assert released_config(config) == {**config, "a": "$f(@package.io.read, my.cxr_attn_unet.io)"}
+
+
+@pytest.mark.parametrize("own", ("inspect", "os", "runpy", "sys"))
+def test_a_module_that_a_config_imports_itself_is_imported_once(own):
+    config = {"imports": [f"$import {own}", "$import cxr_attn_unet"], "bundle_root": "."}
+    imports = released_config(config)["imports"]
+    assert sorted(imports) == [f"$import {name}" for name in ("inspect", "monai", "os", "runpy", "sys")]
+
+
+def test_a_component_of_the_package_asks_for_it_first():
+    released = released_config({"x": [{"_target_": "cxr_attn_unet.io.A", "keys": 1}]})
+    assert list(released["x"][0].items())[0] == ("_requires_", "@package")
 
 
 def test_loads_from_anywhere_with_its_own_code(bundle, tmp_path):

@@ -67,7 +67,7 @@ def test_release_weights_averages_and_halves(tmp_path, capsys):
     bundle = tmp_path / "heart_attn_unet"
     shutil.copytree(REPOSITORY / "bundles" / "heart_attn_unet" / "configs", bundle / "configs")
     config = json.loads((bundle / "configs" / "inference.json").read_text())
-    settings = {"network_name": "unet", "width": 4, "scale": False}
+    settings = {"network_name": "unet", "width": 4, "scale_attention": False}
     (bundle / "configs" / "inference.json").write_text(json.dumps({**config, **settings}))
     metadata = bundle / "configs" / "metadata.json"
     metadata.write_text(

@@ -66,6 +66,7 @@ class Checkpoints:
             )
 
     def attach(self, engine: Engine) -> None:
+        """Register with an engine, as MONAI does with the handlers of a config."""
         if self.resume:
             engine.add_event_handler(Events.STARTED, self._load)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -26,16 +27,22 @@ class SeedEachEpoch:
         self.seed = seed
 
     def attach(self, engine: Engine) -> None:
+        """Register with an engine, as MONAI does with the handlers of a config."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
+        """What is done at each event."""
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         # distinct for every (epoch, rank) of up to 1000 processes
         seed = (self.seed + 1000 * engine.state.epoch + rank) % 2**32
-        benchmark = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-        set_determinism(seed=seed)
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = benchmark
-        set_rnd(engine.data_loader.dataset, seed=seed)  # transforms in this process; workers follow torch's seed
+        cudnn = torch.backends.cudnn
+        benchmark = cudnn.benchmark
+        deterministic = cudnn.deterministic
+        set_determinism(seed=seed)  # which changes both
+        cudnn.benchmark = benchmark
+        cudnn.deterministic = deterministic
+        # transforms in this process; workers follow torch's seed
+        set_rnd(engine.data_loader.dataset, seed=seed)  # type: ignore[attr-defined]
 
 
 class StopOnNaN:
@@ -46,11 +53,14 @@ class StopOnNaN:
     """
 
     def attach(self, engine: Engine) -> None:
+        """Register with an engine, as MONAI does with the handlers of a config."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        output = engine.state.output
-        loss = float(output[0]["loss"] if isinstance(output, list) else output["loss"])
+        """What is done at each event."""
+        output: Any = engine.state.output
+        first = output[0] if isinstance(output, list) else output
+        loss = float(first["loss"])
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss} in epoch {engine.state.epoch}, iteration {engine.state.iteration}. "

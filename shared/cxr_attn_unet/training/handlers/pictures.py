@@ -5,8 +5,10 @@ from __future__ import annotations
 import heapq
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from monai.metrics import compute_dice
 
@@ -28,15 +30,18 @@ class WorstCases:
     Args:
         folder: pictures go to ``folder/worst_0001.png``, numbered by the epoch.
         number: how many cases.
-        median: add the case of median Dice at the end; all masks are kept until then, at one bit a pixel.
+        median: add the case of median Dice at the end; all masks are kept until then, at one bit per pixel.
     """
 
     def __init__(self, folder: str | os.PathLike, number: int = 6, median: bool = False) -> None:
-        self.folder, self.number, self.median = Path(folder), number, median
+        self.folder = Path(folder)
+        self.number = number
+        self.median = median
         self._worst: list[tuple[float, int, str, tuple[_Packed, _Packed]]] = []
         self._seen = 0
 
     def attach(self, engine: Engine) -> None:
+        """Register with an engine, as MONAI does with the handlers of a config."""
         if not is_main_process():
             return
         engine.add_event_handler(Events.EPOCH_STARTED, self._started)
@@ -44,19 +49,23 @@ class WorstCases:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._draw)
 
     def _started(self, engine: Engine) -> None:
-        self._worst, self._seen = [], 0
+        self._worst = []
+        self._seen = 0
 
     def _collect(self, engine: Engine) -> None:
-        for case in engine.state.output:
+        cases: Any = engine.state.output
+        for case in cases:
             prediction, reference = case["pred"], case["label"]
             dice = float(compute_dice(prediction[None], reference[None], include_background=False))
             path = case["label"].meta["radiograph"]
-            masks = (_pack(mask[1].cpu().numpy().T) for mask in (reference, prediction))
+            masks = (_pack(reference), _pack(prediction))
             self._seen += 1  # settles ties, arrays cannot be compared
-            entry = (-dice, self._seen, path, tuple(masks))
+            entry = (-dice, self._seen, path, masks)
             # a heap of the negative Dice: its head is the best of the worst
-            full = len(self._worst) >= self.number and not self.median
-            (heapq.heappushpop if full else heapq.heappush)(self._worst, entry)
+            if self.median or len(self._worst) < self.number:
+                heapq.heappush(self._worst, entry)
+            else:
+                heapq.heappushpop(self._worst, entry)
 
     def _draw(self, engine: Engine) -> None:
         tiles = []
@@ -75,7 +84,9 @@ class WorstCases:
 _Packed = tuple[np.ndarray, tuple[int, ...]]
 
 
-def _pack(mask: np.ndarray) -> _Packed:
+def _pack(one_hot: torch.Tensor) -> _Packed:
+    """The mask ``(rows, columns)`` of a one-hot case ``(2, columns, rows)``, at one bit per pixel."""
+    mask = one_hot[1].cpu().numpy().T
     return np.packbits(mask.astype(bool)), mask.shape
 
 

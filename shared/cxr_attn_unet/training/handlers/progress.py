@@ -32,5 +32,6 @@ class ProgressBar(IgniteProgressBar):
         super().__init__(**{"desc": description, "disable": not shows_progress(), "persist": False, **kwargs})
 
     def attach(self, engine: Engine, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Register with an engine, as MONAI does with the handlers of a config."""
         kwargs.setdefault("output_transform", _loss)
         super().attach(engine, *args, **kwargs)

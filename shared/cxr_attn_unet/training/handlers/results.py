@@ -34,26 +34,31 @@ class SaveResults:
     """
 
     def __init__(self, path: str | os.PathLike, run: Mapping[str, Any] | None = None) -> None:
-        self.path, self.run = Path(path), dict(run or {})
+        self.path = Path(path)
+        self.run = dict(run or {})
         self._names: list[str] = []
         self._patients: list[str] = []
 
     def attach(self, engine: Engine) -> None:
+        """Register with an engine, as MONAI does with the handlers of a config."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, engine: Engine) -> None:
-        self._names, self._patients = [], []
+        self._names = []
+        self._patients = []
 
     def _collect(self, engine: Engine) -> None:
-        for case in engine.state.output:
+        cases: Any = engine.state.output
+        for case in cases:
             meta = case["label"].meta
             self._names.append(radiograph_stem(meta["radiograph"]))
             self._patients.append(str(meta.get("patient") or self._names[-1]))
 
     def _write(self, engine: Engine) -> None:
-        names, patients = string_list_all_gather(self._names), string_list_all_gather(self._patients)
+        names = string_list_all_gather(self._names)
+        patients = string_list_all_gather(self._patients)
         if not is_main_process():
             return
         details: dict[str, torch.Tensor] = engine.state.metric_details  # type: ignore[attr-defined]
