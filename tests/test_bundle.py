@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from conftest import REPOSITORY
 from cxr_attn_unet import bundle, datasets
+from cxr_attn_unet.bundle import BUNDLES_VARIABLE, bundles_folder, cause_of, check_bundle_root
 
 FAIL = """
 from cxr_attn_unet.bundle import say_cause_last
@@ -80,3 +83,59 @@ def test_data_are_where_the_variable_says_or_in_the_bundle(monkeypatch, variable
 def test_names_of_data_sets_are_joined_in_their_order():
     items = [{"dataset": "jsrt"}, {}, {"dataset": "jsrt"}, {"dataset": "folder"}]
     assert datasets.names_of(items) == "jsrt_list_folder"
+
+
+def raised(action) -> Exception:
+    try:
+        action()
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def wrapped(outside: Exception, inside: Exception) -> Exception:
+    def fail():
+        raise outside from inside
+
+    return raised(fail)
+
+
+def test_the_bundles_are_those_of_the_repository(monkeypatch):
+    monkeypatch.delenv(BUNDLES_VARIABLE, raising=False)
+    assert bundles_folder() == REPOSITORY / "bundles"
+
+
+def test_a_variable_names_other_bundles(monkeypatch, tmp_path):
+    monkeypatch.setenv(BUNDLES_VARIABLE, str(tmp_path))
+    assert bundles_folder() == tmp_path
+
+
+def test_a_folder_that_is_not_there_is_named_with_the_remedy(monkeypatch, tmp_path):
+    monkeypatch.setenv(BUNDLES_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match=f"nowhere; name the folder .* {BUNDLES_VARIABLE}"):
+        bundles_folder()
+
+
+@pytest.mark.parametrize("message", ["Failed to evaluate ConfigExpression: '$x'", "applying transform <X>"])
+def test_the_cause_is_the_error_inside_monais(message):
+    cause = ValueError("the real one")
+    assert cause_of(wrapped(RuntimeError(message), cause)) is cause
+
+
+def test_an_error_of_ones_own_is_its_own_cause():
+    error = wrapped(RuntimeError("the real one"), ValueError("a detail"))
+    assert cause_of(error) is error
+
+
+def test_a_bundle_is_accepted(bundle):
+    check_bundle_root(bundle)
+
+
+def test_a_folder_that_is_no_bundle_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a bundle: .* --bundle_root"):
+        check_bundle_root(tmp_path)
+
+
+def test_nothing_is_written_where_there_is_no_bundle(tmp_path):
+    raised(lambda: check_bundle_root(tmp_path))
+    assert list(Path(tmp_path).iterdir()) == []

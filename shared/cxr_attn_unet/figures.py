@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 
@@ -14,16 +15,22 @@ from .structures import OTHER_COLOUR, REGISTRY, colour_of
 
 __all__ = ["COLOURS", "annotated", "contact_sheet", "four_around", "overlay", "to_grey"]
 
+Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
+
 # of outlines that are told apart by number rather than by structure
 COLOURS = (*(structure.colour for structure in REGISTRY.values()), OTHER_COLOUR)
 TILE = 384
 TITLE_HEIGHT = 20
+WHITE: Colour = (255, 255, 255)
+OPACITY = 0.55  # of a filled structure
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:
     """Radiograph ``(rows, columns)`` on any scale to 8-bit grey between its 1st and 99th percentile."""
     low, high = np.percentile(pixels, (1, 99))
-    return (np.clip((pixels - low) / max(float(high - low), 1e-6), 0, 1) * 255).astype(np.uint8)
+    span = max(float(high - low), 1e-6)
+    share = np.clip((pixels - low) / span, 0, 1)
+    return (share * 255).astype(np.uint8)
 
 
 def overlay(pixels: np.ndarray, masks: Sequence[np.ndarray], title: str = "", tile: int = TILE) -> Image.Image:
@@ -39,7 +46,7 @@ def overlay(pixels: np.ndarray, masks: Sequence[np.ndarray], title: str = "", ti
     outlined = _outlined(pixels, list(zip(masks, COLOURS, strict=False)), size)
     picture = Image.new("RGB", (tile, tile + TITLE_HEIGHT))
     picture.paste(outlined, ((tile - size[0]) // 2, TITLE_HEIGHT + (tile - size[1]) // 2))
-    ImageDraw.Draw(picture).text((4, 3), title, fill=(255, 255, 255), font=ImageFont.load_default(size=12))
+    ImageDraw.Draw(picture).text((4, 3), title, fill=WHITE, font=ImageFont.load_default(size=12))
     return picture
 
 
@@ -61,26 +68,40 @@ def annotated(
     """
     size = _fitting(pixels, side)
     picture = _outlined(pixels, [(mask, colour_of(name)) for name, mask in masks.items()], size)
-    draw, thick = ImageDraw.Draw(picture), max(1, side // 400)
     rows, columns = next(iter(masks.values())).shape if masks else pixels.shape
-    x, y = size[0] / columns, size[1] / rows
-    for row, start, stop in lines:
-        level = (row + 0.5) * y
-        ends = start * x, (stop + 1) * x
-        draw.line((ends[0], level, ends[1], level), (255, 255, 255), thick)
-        for end in ends:
-            draw.line((end, level - 4 * thick, end, level + 4 * thick), (255, 255, 255), thick)
-    font_size = max(11, side // 50)
-    font = ImageFont.load_default(size=font_size)
-    legend = Image.new("RGB", (size[0], 2 * font_size))
-    write, x = ImageDraw.Draw(legend), font_size / 2
-    for text, colour in [*((name, colour_of(name)) for name in masks), (note, (255, 255, 255))]:
-        write.text((x, font_size / 3), text, fill=colour, font=font)
-        x += font.getlength(text) + font_size
+    _draw_diameters(picture, lines, size[0] / columns, size[1] / rows, thickness=max(1, side // 400))
+    legend = _legend([*((name, colour_of(name)) for name in masks), (note, WHITE)], size[0], max(11, side // 50))
     whole = Image.new("RGB", (size[0], size[1] + legend.height))
     whole.paste(picture, (0, 0))
     whole.paste(legend, (0, size[1]))
     return whole
+
+
+def _draw_diameters(
+    picture: Image.Image, lines: Sequence[tuple[float, float, float]], across: float, down: float, thickness: int
+) -> None:
+    """Draw horizontal lines with ticks; ``across`` and ``down`` are pixels of the picture per mask pixel."""
+    draw = ImageDraw.Draw(picture)
+    tick = 4 * thickness
+    for row, first, last in lines:
+        level = (row + 0.5) * down
+        start = first * across
+        end = (last + 1) * across
+        draw.line((start, level, end, level), WHITE, thickness)
+        for place in (start, end):
+            draw.line((place, level - tick, place, level + tick), WHITE, thickness)
+
+
+def _legend(entries: Sequence[tuple[str, Colour]], width: int, font_size: int) -> Image.Image:
+    """Texts in their colours, one after the other on black."""
+    font = ImageFont.load_default(size=font_size)
+    legend = Image.new("RGB", (width, 2 * font_size))
+    draw = ImageDraw.Draw(legend)
+    place = font_size / 2
+    for text, colour in entries:
+        draw.text((place, font_size / 3), text, fill=colour, font=font)
+        place += font.getlength(text) + font_size
+    return legend
 
 
 def four_around(pixels: np.ndarray, masks: Mapping[str, np.ndarray], side: int = 400) -> Image.Image:
@@ -96,43 +117,58 @@ def four_around(pixels: np.ndarray, masks: Mapping[str, np.ndarray], side: int =
     """
     if len(masks) > 4:
         raise ValueError(f"the figure has four corners, but {len(masks)} structures were given: {', '.join(masks)}")
-    gap, font = side // 40, ImageFont.load_default(size=max(11, side // 18))
-    small, large = _fitting(pixels, side), _fitting(pixels, 2 * side + gap)
-    title = 3 * font.size // 2
-    width, height = 2 * small[0] + large[0] + 4 * gap, max(2 * (small[1] + title) + 3 * gap, large[1] + 2 * gap)
-    figure = Image.new("RGB", (int(width), int(height)), (255, 255, 255))
-    figure.paste(_outlined(pixels, [], large), (small[0] + 2 * gap, (figure.height - large[1]) // 2))
+    gap = side // 40
+    font_size = max(11, side // 18)
+    font = ImageFont.load_default(size=font_size)
+    title_height = 3 * font_size // 2
+    small = _fitting(pixels, side)
+    large = _fitting(pixels, 2 * side + gap)
+    width = 2 * small[0] + large[0] + 4 * gap
+    height = max(2 * (small[1] + title_height) + 3 * gap, large[1] + 2 * gap)
+    figure = Image.new("RGB", (width, height), WHITE)
+    figure.paste(_outlined(pixels, [], large), (small[0] + 2 * gap, (height - large[1]) // 2))
+    left, right = gap, width - gap - small[0]
+    top, bottom = gap, height - gap - title_height - small[1]
+    corners = ((left, top), (right, top), (left, bottom), (right, bottom))
     draw = ImageDraw.Draw(figure)
-    for index, (name, mask) in enumerate(masks.items()):
-        x = gap if index % 2 == 0 else figure.width - gap - small[0]
-        y = gap if index < 2 else figure.height - gap - int(title) - small[1]
+    plain = _outlined(pixels, [], small)
+    for (name, mask), (x, y) in zip(masks.items(), corners, strict=False):
         draw.text((x, y), name, fill=(0, 0, 0), font=font)
-        picture = np.asarray(_outlined(pixels, [], small), dtype=np.float32)
-        share = 0.55 * np.asarray(_soft(mask, small), dtype=np.float32)[..., None] / 255
-        filled = picture * (1 - share) + np.array(colour_of(name)) * share
-        figure.paste(Image.fromarray(filled.astype(np.uint8)), (x, y + int(title)))
+        figure.paste(_filled(plain, mask, colour_of(name)), (x, y + title_height))
     return figure
+
+
+def _filled(picture: Image.Image, mask: np.ndarray, colour: Colour) -> Image.Image:
+    """The picture with a mask of the same field of view laid over it, half transparent."""
+    pixels = np.asarray(picture, dtype=np.float32)
+    inside = np.asarray(_resized(mask, picture.size), dtype=np.float32)[..., None]
+    share = OPACITY * inside / 255
+    mixed = pixels * (1 - share) + np.array(colour) * share
+    return Image.fromarray(mixed.astype(np.uint8))
 
 
 def _fitting(pixels: np.ndarray, side: int) -> tuple[int, int]:
     """(width, height) of a picture scaled to fit a square."""
-    scale = side / max(pixels.shape)
-    width, height = (max(1, round(length * scale)) for length in reversed(pixels.shape))
-    return width, height
+    rows, columns = pixels.shape
+    scale = side / max(rows, columns)
+    return max(1, round(columns * scale)), max(1, round(rows * scale))
 
 
-def _soft(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(np.asarray(mask, bool).astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+def _resized(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """A mask as grey from 0 to 255, the share of each new pixel that it covers."""
+    grey = np.asarray(mask, bool).astype(np.uint8) * 255
+    return Image.fromarray(grey).resize(size, Image.Resampling.BOX)
 
 
-def _outlined(
-    pixels: np.ndarray, masks: Sequence[tuple[np.ndarray, tuple[int, int, int]]], size: tuple[int, int]
-) -> Image.Image:
+def _outlined(pixels: np.ndarray, masks: Sequence[tuple[np.ndarray, Colour]], size: tuple[int, int]) -> Image.Image:
+    """The radiograph at a size (width, height), in grey, with the outlines of masks in their colours."""
     scaled = Image.fromarray(np.asarray(pixels, np.float32)).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
-    rgb = np.asarray(Image.fromarray(to_grey(np.asarray(scaled))).convert("RGB")).copy()
+    grey = to_grey(np.asarray(scaled))
+    rgb = np.stack([grey, grey, grey], axis=-1)
+    thickness = max(1, max(size) // 300)
     for mask, colour in masks:
-        inside = np.asarray(_soft(mask, size)) > 127
-        rgb[inside & ~ndimage.binary_erosion(inside, iterations=max(1, max(size) // 300))] = colour
+        inside = np.asarray(_resized(mask, size)) > 127
+        rgb[inside & ~ndimage.binary_erosion(inside, iterations=thickness)] = colour
     return Image.fromarray(rgb)
 
 
@@ -142,17 +178,21 @@ def contact_sheet(tiles: Sequence[Image.Image], path: str | os.PathLike, columns
     Args:
         tiles: pictures, see :func:`overlay`.
         path: PNG file to write.
-        columns: pictures a row; as square a sheet as possible if not given.
+        columns: pictures per row; as square a sheet as possible if not given.
 
     Raises:
         ValueError: no tiles.
     """
     if not tiles:
         raise ValueError("There is no picture to put on the contact sheet.")
-    columns = min(columns or int(np.ceil(np.sqrt(len(tiles)))), len(tiles))
+    if columns is None:
+        columns = math.ceil(math.sqrt(len(tiles)))
+    columns = min(columns, len(tiles))
+    rows = math.ceil(len(tiles) / columns)
     width, height = tiles[0].size
-    sheet = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * height))
+    sheet = Image.new("RGB", (columns * width, rows * height))
     for index, picture in enumerate(tiles):
-        sheet.paste(picture, (index % columns * width, index // columns * height))
+        row, column = divmod(index, columns)
+        sheet.paste(picture, (column * width, row * height))
     with written(path) as temporary:
         sheet.save(temporary, format="PNG")

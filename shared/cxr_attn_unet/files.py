@@ -12,9 +12,10 @@ from typing import Any
 
 __all__ = ["as_path", "radiograph_stem", "write_json", "written"]
 
-SUFFIXES = ".png .jpg .jpeg .tif .tiff .bmp .gif .dcm .dicom .nii.gz .nii .mha .mhd .nrrd .img .hdr".split()
-SUFFIXES += ".dic .ima .dcm.gz .dicom.gz .dic.gz .ima.gz".split()
-SUFFIXES += ".webp .jp2 .j2k .jpx .jfif .jpe .nhdr .zip".split()
+PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpx")
+DICOM = (".dcm", ".dicom", ".dic", ".ima", ".dcm.gz", ".dicom.gz", ".dic.gz", ".ima.gz")
+VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".hdr")
+SUFFIXES = (*PICTURES, *DICOM, *VOLUMES, ".zip")
 
 
 def as_path(given: Any) -> Path:

@@ -1,0 +1,101 @@
+"""Names of files, and files that appear whole or not at all."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from cxr_attn_unet.files import radiograph_stem, write_json, written
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a.png", "a"),
+        ("a.nii.gz", "a"),
+        ("folder/a.b.IMG", "a.b"),
+        ("b.c.DCM", "b.c"),
+        ("1.2.840.7", "1.2.840.7"),
+        (".png", ".png"),
+        ("a.txt", "a.txt"),
+    ],
+)
+def test_only_the_suffix_of_a_radiograph_is_cut_off(name, stem):
+    assert radiograph_stem(name) == stem
+
+
+def write_and_fail(target):
+    with written(target) as path:
+        path.write_text("half")
+        raise RuntimeError("stopped")
+
+
+def test_an_error_leaves_no_file(tmp_path):
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_and_fail(tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_leaves_the_file_from_before(tmp_path):
+    target = tmp_path / "a.png"
+    target.write_text("before")
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_and_fail(target)
+    assert target.read_text() == "before"
+
+
+def test_the_file_is_there_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "a.png"
+    with written(target) as path:
+        path.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+
+
+def test_nothing_is_left_beside_the_file(tmp_path):
+    with written(tmp_path / "a.png") as path:
+        path.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_missing_folders_are_made(tmp_path):
+    with written(tmp_path / "new" / "newer" / "a.png") as path:
+        path.write_text("whole")
+    assert (tmp_path / "new" / "newer" / "a.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.nii.gz"])
+def test_the_temporary_name_has_the_suffix(tmp_path, name):
+    with written(tmp_path / name) as path:
+        assert path.name.endswith(name.removeprefix("a"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
+    plain = tmp_path / "plain.txt"
+    plain.write_text("")
+    with written(tmp_path / "a.txt") as path:
+        path.write_text("whole")
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_json_reads_back(tmp_path):
+    write_json(tmp_path / "a.json", {"b": [1, 2.5, None, "ä"]})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"b": [1, 2.5, None, "ä"]}
+
+
+def test_json_ends_with_a_line_break(tmp_path):
+    write_json(tmp_path / "a.json", {})
+    assert (tmp_path / "a.json").read_bytes() == b"{}\n"
+
+
+def test_json_takes_the_options_of_dumps(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": 2}, sort_keys=True)
+    assert list(json.loads((tmp_path / "a.json").read_text())) == ["a", "b"]
+
+
+def test_what_is_not_json_leaves_no_file(tmp_path):
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"b": object()})
+    assert list(tmp_path.iterdir()) == []
