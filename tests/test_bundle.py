@@ -132,7 +132,7 @@ def test_a_bundle_is_accepted(bundle):
 
 
 def test_a_folder_that_is_no_bundle_is_refused_with_the_remedy(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is not a bundle: .* --bundle_root"):
+    with pytest.raises(FileNotFoundError, match=r"is not a bundle: .* --bundle_root"):
         check_bundle_root(tmp_path)
 
 
