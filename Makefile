@@ -18,12 +18,14 @@ PY := .venv/bin/python
 STRUCTURES := lungs heart clavicles ribs
 LABEL_EXTENSIONS := ["*.png","*.jpg","*.jpeg","*.tif","*.tiff","*.bmp","*.dcm","*.nii","*.nii.gz","*.mha","*.nrrd"]
 ROOT := bundles/$(BUNDLE)_attn_unet
+# of the whole suite; a part of it (ARGS) has no floor to reach
+COVERAGE := --cov --cov-report= --cov-fail-under=90
 RUN := $(PY) -W ignore -m monai.bundle run
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-package lint train retrain segment evaluate bundles package push-hub label
-.PHONY: test-label table clean
+.PHONY: help setup demo test test-slow test-package coverage lint train retrain segment evaluate bundles package
+.PHONY: push-hub label test-label table clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -49,15 +51,19 @@ demo: setup ## train two short epochs on rendered radiographs, then segment six 
 	  --structures $(STRUCTURES) --columns 3 --output demo/overview.png
 	@echo "Look at the picture above, and at $(CURDIR)/demo/masks/report.html"
 
-test: setup ## all fast tests (those on real data where CXR_DATA is set)
-	@$(PY) -m pytest $(ARGS)
+test: setup ## all fast tests (those on real data where CXR_DATA is set); ARGS=tests/io runs a part of them
+	@$(PY) -m pytest $(if $(ARGS),$(ARGS),$(COVERAGE))
+
+coverage: ## which lines the last "make test" did not run
+	@$(PY) -m coverage report
 
 test-slow: setup ## the slow tests as well
 	@$(PY) -m pytest -m "slow or not slow" $(ARGS)
 
-lint: setup ## ruff
+lint: setup ## ruff and mypy
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
 
 train: setup ## train BUNDLE=heart on CXR_DATA=<folder>, ARGS="--epochs 100 --resume true"
 	$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) \
@@ -119,4 +125,4 @@ table: setup ## nine networks on four structures by PROTOCOL=small with CXR_DATA
 	$(PY) -m cxr_attn_unet_dev.tools.tables
 
 clean: ## remove .venv, demo and eval folders (what retrain has in runs stays)
-	rm -rf .venv .venv-package .venv-label demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-package .venv-label demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage

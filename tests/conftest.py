@@ -26,9 +26,11 @@ def phantom(seed: int, rows: int = 96, columns: int = 80) -> tuple[np.ndarray, n
     """A bright ellipse, more of it on the right, on a dark noisy ground: 8-bit picture and mask."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:rows, :columns]
-    centre = rows * rng.uniform(0.5, 0.65), columns * rng.uniform(0.5, 0.65)
-    mask = ((y - centre[0]) / (0.22 * rows)) ** 2 + ((x - centre[1]) / (0.25 * columns)) ** 2 < 1
-    image = 60 + 40 * np.abs(x - columns / 2) / columns + 90 * mask + rng.normal(0, 6, mask.shape)
+    row = rows * rng.uniform(0.5, 0.65)
+    column = columns * rng.uniform(0.5, 0.65)
+    mask = ((y - row) / (0.22 * rows)) ** 2 + ((x - column) / (0.25 * columns)) ** 2 < 1
+    ground = 60 + 40 * np.abs(x - columns / 2) / columns
+    image = ground + 90 * mask + rng.normal(0, 6, mask.shape)
     return image.clip(0, 255).astype(np.uint8), mask
 
 
@@ -52,7 +54,8 @@ def write_jsrt(root: Path, ids: list[str], organs: tuple[str, ...] = ("heart",),
         for organ in organs:
             folder = root / "scratch" / f"fold{1 + index % 2}" / "masks" / organ
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(mask.astype(np.uint8).repeat(2, 0).repeat(2, 1) * 255).save(folder / f"{image_id}.gif")
+            doubled = mask.astype(np.uint8).repeat(2, 0).repeat(2, 1)
+            Image.fromarray(doubled * 255).save(folder / f"{image_id}.gif")
     return root
 
 

@@ -33,15 +33,18 @@ def write_dicom(path: Path, stored: np.ndarray, photometric: str = "MONOCHROME2"
     meta.MediaStorageSOPInstanceUID = generate_uid()
     data = Dataset()
     data.file_meta = meta
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.SOPClassUID = meta.MediaStorageSOPClassUID
+    data.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     data.Modality = "DX"
     data.PhotometricInterpretation = photometric
     data.SamplesPerPixel = 1
     data.Rows, data.Columns = stored.shape[-2:]
     signed = np.issubdtype(stored.dtype, np.signedinteger)
     data.BitsAllocated = 8 if bits <= 8 else 16
-    data.BitsStored, data.HighBit, data.PixelRepresentation = bits, bits - 1, int(signed)
-    kind = np.uint8 if bits <= 8 else np.int16 if signed else np.uint16
+    data.BitsStored = bits
+    data.HighBit = bits - 1
+    data.PixelRepresentation = int(signed)
+    kind = f"{'int' if signed and bits > 8 else 'uint'}{data.BitsAllocated}"
     data.PixelData = np.ascontiguousarray(stored.astype(kind)).tobytes()
     for name, value in tags.items():
         setattr(data, name, value)
