@@ -18,7 +18,7 @@ ROOMS = {
         *("io", "transforms", "networks", "datasets", "training"),
         *("analysis", "output", "inference", "segment", "__main__"),
     ],
-    "cxr_attn_unet_dev": ["packaging", "benchmark", "tools"],
+    "cxr_attn_unet_dev": ["json_style", "configs", "packaging", "benchmark", "tools"],
 }
 
 
