@@ -107,7 +107,7 @@ push-hub: package ## BUNDLE=heart to the Hugging Face hub: REPO=owner/name, ARGS
 	$(PYTHON) -m venv .venv-label
 	.venv-label/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	.venv-label/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
-	  --requirement apps/monailabel/requirements.txt --editable ".[dicom]"
+	  --requirement apps/monailabel/requirements.txt --editable ".[dicom]" pytest pytest-timeout
 	@touch $@
 
 label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bundles: STUDIES=<folder of radiographs>
@@ -118,6 +118,7 @@ label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bun
 
 test-label: .venv-label/.ready ## that server, driven over REST through every model, strategy and a training
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_server.py build/label
+	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -m pytest tests/test_new_structure.py -k label_app
 
 table: setup ## nine networks on four structures by PROTOCOL=small with CXR_DATA=<folder>; resumes after a stop
 	$(PY) -W ignore -m cxr_attn_unet_dev.benchmark --protocol $(PROTOCOL) --dataset_dir "$(CXR_DATA)" $(ARGS)
