@@ -93,6 +93,12 @@ def test_a_frame_with_faint_noise_is_cut():
     assert field_box(framed(FILM, 100, 40, 40, 40, 40) + noise) == (40, 40 + ROWS, 40, 40 + COLUMNS)
 
 
+def test_a_spot_in_an_empty_picture_is_not_taken_for_the_radiograph():
+    picture = np.zeros((300, 300), np.float32)
+    picture[100:130, 100:130] = np.random.default_rng(4).normal(100, 20, (30, 30))
+    assert field_box(picture) == (0, 300, 0, 300)
+
+
 def test_a_border_narrower_than_two_percent_stays():
     picture = framed(FILM, 0, 0, 3, 0, 0)
     assert field_box(picture) == (0, ROWS + 3, 0, COLUMNS)

@@ -297,7 +297,9 @@ def load_data(
 
 
 def _places(dataset_dir: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
-    return list(dataset_dir) if isinstance(dataset_dir, (list, tuple)) else [dataset_dir]
+    if isinstance(dataset_dir, Sequence) and not isinstance(dataset_dir, str):
+        return list(dataset_dir)
+    return [dataset_dir]
 
 
 def _path(place: Any) -> Path:

@@ -168,8 +168,10 @@ def _check_frames(image: Image.Image, path: str) -> None:
 
 
 def _check_bits(image: Image.Image, path: str) -> None:
-    stored = image.tile[0][3] if image.tile else ""
-    stored = stored[0] if isinstance(stored, tuple) and stored else stored
+    tiles = getattr(image, "tile", None)
+    stored = tiles[0][3] if tiles else ""
+    if isinstance(stored, tuple) and stored:
+        stored = stored[0]
     if ";16" in str(stored) and not image.mode.startswith("I"):
         raise RadiographError(
             f"{path}: a 16-bit picture in colour or with transparency, of which only 8 bits can be read. "

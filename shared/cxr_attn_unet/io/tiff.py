@@ -82,7 +82,7 @@ def _pixels(page: tifffile.TiffPage, kind: np.dtype, white_is_zero: bool, path: 
         if "imagecodecs" not in str(error):
             raise
         raise RadiographError(
-            f"{path}: numbers of type {kind.name} with compression {page.compression.name}, which are not read "
+            f"{path}: numbers of type {kind.name} with compression {tifffile.COMPRESSION(page.compression).name}, which are not read "
             "together. Save it without compression, or as 16-bit grey."
         ) from error
     pixels = pixels.astype(np.float64)

@@ -28,6 +28,7 @@ NARROWEST = 0.02  # of the side: a frame that is cut; the black rows below JSRT'
 SMOOTHEST_NOISE = 0.006  # median deviation within a frame, of the range of grey values; air beside a patient has more
 DIFFERENT = 0.012  # of the range of grey values: what is not the frame
 SMALLEST_PIECE = 0.1  # of the largest piece of the picture: less is a letter or a marker in the frame
+LEAST_FIELD = 0.02  # of the picture: less within a frame is no radiograph
 DEEPEST = 6  # frames within frames
 WIDEST_RIM = 0.03  # of the side: the glow along the edge of a film
 RIM_BRIGHTER = 0.3  # of the range of grey values: the glow, compared with the film inside it
@@ -226,6 +227,8 @@ def _peeled_once(pixels: np.ndarray) -> tuple[Box, float | None]:
         if abs(edge - whole[side]) >= NARROWEST * length:
             edges[side] = edge
             frame = value
+    if (edges[1] - edges[0]) * (edges[3] - edges[2]) < LEAST_FIELD * pixels.size:
+        return whole, None
     return (edges[0], edges[1], edges[2], edges[3]), frame
 
 
