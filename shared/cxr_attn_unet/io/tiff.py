@@ -81,9 +81,10 @@ def _pixels(page: tifffile.TiffPage, kind: np.dtype, white_is_zero: bool, path: 
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
+        compression = tifffile.COMPRESSION(page.compression).name
         raise RadiographError(
-            f"{path}: numbers of type {kind.name} with compression {tifffile.COMPRESSION(page.compression).name}, which are not read "
-            "together. Save it without compression, or as 16-bit grey."
+            f"{path}: numbers of type {kind.name} with compression {compression}, which are not read together."
+            " Save it without compression, or as 16-bit grey."
         ) from error
     pixels = pixels.astype(np.float64)
     if white_is_zero:

@@ -31,7 +31,8 @@ SMALLEST_PIECE = 0.1  # of the largest piece of the picture: less is a letter or
 LEAST_FIELD = 0.02  # of the picture: less within a frame is no radiograph
 DEEPEST = 6  # frames within frames
 WIDEST_RIM = 0.03  # of the side: the glow along the edge of a film
-RIM_BRIGHTER = 0.3  # of the range of grey values: the glow, compared with the film inside it
+BRIGHT_RIM = 0.5  # of the range of grey values: by how much the outermost line of a glow is brighter than the film
+FADED_RIM = 0.25  # the same, where the glow ends
 ISOLATED = 0.25  # of the range of grey values: by how much a hot pixel differs from its neighbours
 FEWEST_HOT = 0.005  # share of hot pixels that the percentiles do not leave out by themselves
 FEWEST_PADDED = 0.002  # share of pixels with a padding value
@@ -180,7 +181,9 @@ def _peeled(pixels: np.ndarray) -> tuple[Box, float | None]:
 def _without_rim(pixels: np.ndarray, box: Box) -> Box:
     """The box without the glow along a film's cut edges, which a network takes for something else without the frame."""
     field = _inside(pixels, box)
-    limit = RIM_BRIGHTER * _range(_small(field)[0])
+    scale = _range(_small(field)[0])
+    if not scale:
+        return box
     edges = list(box)
     for side, edge in enumerate(box):
         whole = (0, pixels.shape[0], 0, pixels.shape[1])[side]
@@ -189,10 +192,11 @@ def _without_rim(pixels: np.ndarray, box: Box) -> Box:
         lines = (field, field[::-1], field.T, field.T[::-1])[side]
         depth = round(WIDEST_RIM * len(lines))
         medians = np.median(lines[: depth + 1, ::4], axis=1)
-        bright = np.flatnonzero(medians > medians[-1] + limit)
-        if len(bright):
+        brighter = (medians - medians[-1]) / scale
+        if brighter[0] > BRIGHT_RIM:
+            width = int(np.flatnonzero(brighter > FADED_RIM)[-1]) + 1
             inwards = 1 if side in (0, 2) else -1
-            edges[side] = edge + inwards * (int(bright[-1]) + 1)
+            edges[side] = edge + inwards * width
     return edges[0], edges[1], edges[2], edges[3]
 
 
