@@ -7,6 +7,8 @@ from monai.data import MetaTensor
 from monai.transforms import Invertd
 from PIL import Image, ImageDraw
 
+from conftest import EXAMPLES
+from cxr_attn_unet.io import read_radiograph
 from cxr_attn_unet.transforms import CropToFieldd, clean_field, field_box, scaled_box
 
 ROWS, COLUMNS = 200, 160
@@ -35,6 +37,19 @@ def jpeg(pixels, path):
 
 def test_a_radiograph_without_a_frame_is_given_back_itself():
     assert clean_field(FILM)[0] is FILM
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "open_radiographs").glob("*.png")), ids=lambda path: path.stem)
+def test_real_radiographs_stay_as_they_are(path):
+    pixels = read_radiograph(path).pixels
+    assert clean_field(pixels)[0] is pixels
+
+
+@pytest.mark.parametrize("value", [0, 255, 128, 65535])
+def test_a_real_radiograph_in_a_frame_is_found_to_the_pixel(value):
+    pixels = read_radiograph(EXAMPLES / "open_radiographs" / "cae2c0a9.png").pixels
+    field, _ = clean_field(framed(pixels, value, 150, 150, 150, 150))
+    np.testing.assert_array_equal(field, pixels)
 
 
 @pytest.mark.parametrize("value", [0, 255, 128, 65535, -32768])
