@@ -348,13 +348,27 @@ def test_is_radiograph_file(tmp_path):
     assert [is_radiograph_file(tmp_path / n) for n in ("a.img", "a.hdr")].count(True) == 1  # listed once
 
 
-def test_reading_is_silent(tmp_path):
+SILENT = {
+    "a file": "from cxr_attn_unet.io import read_radiograph\nread_radiograph(sys.argv[1])",
+    "a transform": "from cxr_attn_unet.transforms import LoadRadiographd\nLoadRadiographd('i')({'i': sys.argv[1]})",
+}
+
+
+@pytest.mark.parametrize("what", SILENT)
+def test_reading_is_silent(what, tmp_path):
     """Odd values in a header, MONAI's readers: nothing on standard output or error, even with logging set up."""
     write_dicom(tmp_path / "a.dcm", TWELVE, StudyDate="around noon", PatientName="x" * 70, AccessionNumber="a" * 40)
-    code = (
-        "import logging, sys; logging.basicConfig()\n"
-        "from cxr_attn_unet.io import RadiographReader\nfrom monai.transforms import LoadImage\n"
-        "LoadImage(reader=RadiographReader())(sys.argv[1])"
-    )
+    code = f"import logging, sys; logging.basicConfig()\n{SILENT[what]}"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.dcm")], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_importing_leaves_warnings_and_logging_alone():
+    code = (
+        "import logging, warnings, pydicom, monai.transforms\n"
+        "names = ('pydicom', 'monai.data.nvimgcodec_pydicom_plugin')\n"
+        "def state(): return [logging.getLogger(name).level for name in names], list(warnings.filters)\n"
+        "before = state()\nimport cxr_attn_unet.io\nassert state() == before, (before, state())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

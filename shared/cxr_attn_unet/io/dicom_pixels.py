@@ -213,6 +213,13 @@ def _transfer_syntax(dataset: Dataset) -> str:
     return tags.text(meta, "TransferSyntaxUID") if meta is not None else ""
 
 
+def _is_known(syntax: UID) -> bool:
+    try:
+        return syntax.is_transfer_syntax
+    except ValueError:  # pydicom 2 has no answer for private ones
+        return False
+
+
 def _is_encapsulated(element: Any) -> bool:
     if getattr(element, "length", None) == _UNDEFINED_LENGTH:
         return True
@@ -259,7 +266,7 @@ def _uncompressed(
     notes: list[str],
 ) -> np.ndarray:
     expected = layout.frame_bytes
-    is_known = not syntax or UID(syntax).is_transfer_syntax
+    is_known = not syntax or _is_known(UID(syntax))
     if not is_known and len(value) not in (expected, expected + 1):
         raise _unknown_syntax(path, syntax)
     if len(value) < expected:
@@ -296,7 +303,7 @@ def _decoded(
     frame: bytes, head: Codestream | None, layout: _Layout, syntax: str, dataset: Dataset, path: str, notes: list[str]
 ) -> np.ndarray:
     uid = UID(syntax) if syntax else UID("")
-    if head is None and not (uid.is_transfer_syntax and uid.is_compressed):
+    if head is None and not (_is_known(uid) and uid.is_compressed):
         if not syntax:
             raise RadiographError(
                 f"{path}: compressed, but {tags.named('TransferSyntaxUID')} does not say how. Export it again."

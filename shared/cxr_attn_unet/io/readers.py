@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +16,6 @@ from .radiograph import Orientation, Radiograph, RadiographError
 from .read import is_radiograph_file, read_mask, read_radiograph
 
 __all__ = ["MaskReader", "RadiographReader"]
-
-# LoadImage sets up all of MONAI's readers, and one of them warns of a decoder that radiographs do not need
-logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
 
 
 class RadiographReader(ImageReader):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import logging
+import warnings
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,6 +28,20 @@ def to_meta_tensor(radiograph: Radiograph) -> MetaTensor:
     return MetaTensor(torch.from_numpy(array)[None], meta={**meta, "filename_or_obj": radiograph.path})
 
 
+@contextmanager
+def _without_notice_of_decoders() -> Iterator[None]:
+    """``LoadImage`` sets up all of MONAI's readers, and one of them warns of a decoder that radiographs do not need."""
+    logger = logging.getLogger("monai.data.nvimgcodec_pydicom_plugin")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 class _LoadWithReader(LoadImaged):
     """``LoadImaged`` with one reader whose errors reach the user as they are.
 
@@ -36,9 +53,9 @@ class _LoadWithReader(LoadImaged):
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         self._reader = self.reader_type()
-        super().__init__(
-            keys, reader=self._reader, image_only=True, ensure_channel_first=True, allow_missing_keys=allow_missing_keys
-        )
+        options = {"image_only": True, "ensure_channel_first": True, "allow_missing_keys": allow_missing_keys}
+        with _without_notice_of_decoders():
+            super().__init__(keys, reader=self._reader, **options)
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
         return super().__call__(data, reader or self._reader)
