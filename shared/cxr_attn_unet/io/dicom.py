@@ -6,7 +6,7 @@ import gzip
 import io
 import os
 import struct
-from typing import BinaryIO
+from typing import IO, cast
 
 import numpy as np
 import pydicom
@@ -51,9 +51,9 @@ def is_dicom(path: str | os.PathLike) -> bool:
     return head[128:] == b"DICM" or _begins_without_preamble(head)
 
 
-def _opened(path: str) -> BinaryIO:
+def _opened(path: str) -> IO[bytes]:
     if path.lower().endswith(".gz"):
-        return gzip.open(path, "rb")
+        return cast(IO[bytes], gzip.open(path, "rb"))
     return open(path, "rb")
 
 
@@ -166,8 +166,8 @@ def _pixels(dataset: Dataset, path: str, notes: list[str]) -> np.ndarray:
 
 def _orientation(dataset: Dataset) -> Orientation:
     # one oblique direction, "LF", is a single value
-    towards = [_TOWARDS.get(part.upper()) for part in tags.texts(dataset, "PatientOrientation")]
-    if len(towards) != 2 or towards[0] is None or towards[1] is None or towards[0][0] == towards[1][0]:
+    towards = [_TOWARDS[part] for part in tags.texts(dataset, "PatientOrientation") if part in _TOWARDS]
+    if len(towards) != 2 or towards[0][0] == towards[1][0]:
         return Orientation()  # empty, lateral or oblique: as it is stored
     (first_axis, right), (_, down) = towards
     if first_axis == 1:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from importlib.util import find_spec
+from typing import IO, cast
 
 import numpy as np
 import pydicom
@@ -100,80 +101,114 @@ def _decode_here(dataset: Dataset, plugin: str) -> np.ndarray:
     return dataset.pixel_array
 
 
+class _Worker:
+    """A process that decodes."""
+
+    def __init__(self) -> None:
+        # by the same search path as here, but without the script's folder, whose modules have names like "read"
+        code = (
+            "import json, runpy, sys; sys.path[:] = json.loads(sys.argv[2]); "
+            "runpy.run_path(sys.argv[1], {}, '__main__')"
+        )
+        script = os.path.abspath(dicom_worker.__file__)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, script, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._questions = cast(IO[bytes], self._process.stdin)
+        self._answers = cast(IO[bytes], self._process.stdout)
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process.poll() is None
+
+    def ask(self, file: bytes) -> tuple[bool, bytes]:
+        """The answer to a file; see :mod:`.dicom_worker`.
+
+        Raises:
+            EOFError, OSError: it ended without an answer, or took too long.
+        """
+        timer = threading.Timer(_LONGEST_SECONDS, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            dicom_worker.send(self._questions, True, file)
+            return dicom_worker.receive(self._answers)
+        finally:
+            timer.cancel()
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def disown(self) -> None:
+        """In a process that was forked: it is the parent's, who waits for it."""
+        self._process.returncode = 0
+        self._close()
+
+    def _close(self) -> None:
+        for stream in (self._questions, self._answers):
+            try:
+                stream.close()
+            except OSError:
+                pass  # what was still to be written goes nowhere
+
+
 class _Workers:
     """Processes that decode, kept for the next file; as many as there are threads that decode at the same time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[subprocess.Popen] = []
+        self._idle: list[_Worker] = []
 
-    def forget(self) -> None:
-        """In a process that was forked: those of its parent are not its own."""
+    def disown(self) -> None:
+        """In a process that was forked: begin with none."""
         self._lock = threading.Lock()
-        for process in self._idle:
-            process.returncode = 0  # its parent waits for it
-            process.stdin.close()
-            process.stdout.close()
+        for worker in self._idle:
+            worker.disown()
         self._idle = []
 
     def end(self) -> None:
         """End those that are idle."""
         with self._lock:
-            ending, self._idle = self._idle, []
-        for process in ending:
-            _end(process)
+            ending = self._idle
+            self._idle = []
+        for worker in ending:
+            worker.end()
 
     def ask(self, file: bytes) -> tuple[bool, bytes]:
-        """The answer to a file.
+        """The answer of one of them to a file.
 
         Raises:
-            EOFError: the process ended without one.
+            EOFError, OSError: it ended without one.
         """
-        with self._lock:
-            process = self._idle.pop() if self._idle else None
-        if process is None or process.poll() is not None:
-            process = _start()
-        timer = threading.Timer(_LONGEST_SECONDS, process.kill)
-        timer.daemon = True
-        timer.start()
+        worker = self._take()
         try:
-            dicom_worker.send(process.stdin, True, file)
-            answer = dicom_worker.receive(process.stdout)
-        except (EOFError, OSError, ValueError) as error:
-            _end(process)
-            raise EOFError from error
-        except BaseException:  # interrupted between question and answer: of no more use
-            _end(process)
+            answer = worker.ask(file)
+        except BaseException:  # also if interrupted between question and answer: of no more use
+            worker.end()
             raise
-        finally:
-            timer.cancel()
         with self._lock:
-            self._idle.append(process)
+            self._idle.append(worker)
         return answer
 
-
-def _start() -> subprocess.Popen:
-    # by the same search path as here, but without the script's folder, whose modules have names like "read"
-    code = "import json, runpy, sys; sys.path[:] = json.loads(sys.argv[2]); runpy.run_path(sys.argv[1], {}, '__main__')"
-    script = os.path.abspath(dicom_worker.__file__)
-    command = [sys.executable, "-c", code, script, json.dumps(sys.path)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-
-def _end(process: subprocess.Popen) -> None:
-    process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        try:
-            stream.close()
-        except OSError:
-            pass  # what was still to be written goes nowhere
+    def _take(self) -> _Worker:
+        with self._lock:
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.is_alive():
+                    return worker
+        return _Worker()
 
 
 _WORKERS = _Workers()
 atexit.register(_WORKERS.end)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_WORKERS.forget)
+    os.register_at_fork(after_in_child=_WORKERS.disown)
 
 
 def _decode_elsewhere(dataset: Dataset) -> np.ndarray:
@@ -187,7 +222,7 @@ def _decode_elsewhere(dataset: Dataset) -> np.ndarray:
         raise DecodingError(dicom_worker.first_line(error)) from error
     try:
         good, content = _WORKERS.ask(buffer.getvalue())
-    except EOFError as error:
+    except (EOFError, OSError) as error:
         raise DecodingError("its decoder crashed", crashed=True) from error
     if not good:
         raise DecodingError(content.decode(errors="replace"))

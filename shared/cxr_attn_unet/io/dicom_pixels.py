@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
+import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+)
 
 from . import dicom_codestream, dicom_decoders
 from . import dicom_tags as tags
@@ -17,15 +25,12 @@ from .dicom_codestream import Codestream
 from .dicom_worker import first_line
 from .radiograph import RadiographError
 
-try:
-    from pydicom.pixels import apply_color_lut  # pydicom 3
-    from pydicom.pixels.processing import convert_color_space
-
-    _DECODES_TO_RGB = True
-except ImportError:  # pydicom 2, which MONAI Label needs
-    from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space
-
-    _DECODES_TO_RGB = False
+# pydicom 2, which MONAI Label needs, leaves luminance and colour differences as they are, and has other places
+_DECODES_TO_RGB = not pydicom.__version__.startswith("2.")
+if _DECODES_TO_RGB:
+    _processing = import_module("pydicom.pixels.processing")
+else:
+    _processing = import_module("pydicom.pixel_data_handlers.util")
 
 __all__ = ["as_bytes", "luminance", "stored_pixels", "without_unused_bits"]
 
@@ -377,8 +382,8 @@ def _plain_dataset(layout: _Layout, syntax: UID) -> Dataset:
     plain = Dataset()
     plain.file_meta = FileMetaDataset()
     plain.file_meta.TransferSyntaxUID = syntax
-    plain.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    plain.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    plain.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    plain.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
     plain.SOPClassUID = plain.file_meta.MediaStorageSOPClassUID
     plain.SOPInstanceUID = plain.file_meta.MediaStorageSOPInstanceUID
     plain.Rows = layout.rows
@@ -401,12 +406,12 @@ def _in_colour(pixels: np.ndarray, photometric: str, dataset: Dataset, path: str
     """Palettes and luminance with colour differences to RGB; grey as it is."""
     if photometric == "PALETTE COLOR" and pixels.ndim == 2:
         try:
-            return apply_color_lut(pixels, dataset)[..., :3]
+            return _processing.apply_color_lut(pixels, dataset)[..., :3]
         except Exception as error:
             raise RadiographError(f"{path}: its palette is damaged ({first_line(error)}). Export it again.") from error
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
         if photometric.startswith("YBR_FULL") and not _DECODES_TO_RGB:
-            return convert_color_space(pixels[..., :3], "YBR_FULL", "RGB")
+            return _processing.convert_color_space(pixels[..., :3], "YBR_FULL", "RGB")
         return pixels[..., :3]
     if pixels.ndim != 2:
         raise RadiographError(f"{path}: pixels of shape {pixels.shape}, a radiograph has two axes. Export it again.")

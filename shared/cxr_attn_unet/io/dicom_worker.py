@@ -14,7 +14,7 @@ import struct
 import sys
 import warnings
 from importlib.util import find_spec
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import pydicom
@@ -25,14 +25,14 @@ __all__ = ["decode", "first_line", "receive", "send"]
 _HEAD = struct.Struct("<?Q")
 
 
-def send(stream: BinaryIO, good: bool, content: bytes) -> None:
+def send(stream: IO[bytes], good: bool, content: bytes) -> None:
     """Write one message."""
     stream.write(_HEAD.pack(good, len(content)))
     stream.write(content)
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[bool, bytes]:
+def receive(stream: IO[bytes]) -> tuple[bool, bytes]:
     """Read one message.
 
     Raises:
