@@ -114,6 +114,12 @@ def test_a_spot_in_an_empty_picture_is_not_taken_for_the_radiograph():
     assert field_box(picture) == (0, 300, 0, 300)
 
 
+def test_a_patch_of_one_value_is_not_taken_for_the_radiograph():
+    picture = np.full((240, 160), 40, np.float32)
+    picture[30:110, 90:150] = 220
+    assert clean_field(picture)[0] is picture
+
+
 def test_a_border_narrower_than_two_percent_stays():
     picture = framed(FILM, 0, 0, 3, 0, 0)
     assert field_box(picture) == (0, ROWS + 3, 0, COLUMNS)

@@ -231,9 +231,14 @@ def _peeled_once(pixels: np.ndarray) -> tuple[Box, float | None]:
         if abs(edge - whole[side]) >= NARROWEST * length:
             edges[side] = edge
             frame = value
-    if (edges[1] - edges[0]) * (edges[3] - edges[2]) < LEAST_FIELD * pixels.size:
+    if frame is None:
         return whole, None
-    return (edges[0], edges[1], edges[2], edges[3]), frame
+    box = (edges[0], edges[1], edges[2], edges[3])
+    inner = _inside(pixels, box)
+    # a spot, or a patch of one value
+    if inner.size < LEAST_FIELD * pixels.size or not _range(_small(inner)[0]):
+        return whole, None
+    return box, frame
 
 
 def _small(pixels: np.ndarray) -> tuple[np.ndarray, int]:
@@ -326,7 +331,7 @@ def _padding(values: np.ndarray) -> list[tuple[float, float, float]]:
             continue
         lowest, low, high, highest = np.percentile(others, (0.1, 1, 99, 99.9))
         gap = float(max(value - highest, lowest - value))
-        if gap > high - low:
+        if gap > high - low > 0:
             found.append((value, gap, float(low)))
             values = others
     return found
