@@ -202,7 +202,10 @@ class _Workers:
                 worker = self._idle.pop()
                 if worker.is_alive():
                     return worker
-        return _Worker()
+        try:
+            return _Worker()
+        except OSError as error:
+            raise DecodingError(f"its decoder needs a process, which cannot be started: {error}") from error
 
 
 _WORKERS = _Workers()

@@ -109,8 +109,8 @@ def without_unused_bits(
 ) -> np.ndarray:
     """The bits between ``HighBit`` and the lowest that is stored (PS3.5 8.1.1), the sign extended.
 
-    What is above may be an overlay of old files. A header that is wrong shows in the picture: of two readings, the
-    smoother one is right.
+    What is above may be an overlay of old files. A header that is wrong shows in the picture: bits that are cut off
+    make it jump from white to black.
 
     Args:
         stored: ``(rows, columns)``.

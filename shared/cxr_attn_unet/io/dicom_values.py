@@ -287,7 +287,7 @@ def _voi(
         reason = _why_useless(window, values, used)
         if not reason:
             return window(values), True
-        notes.append(f"window of {window} {reason}; ignored")
+        notes.append(f"the window ({window}) {reason}; ignored")
     direction = [read_table(item) for item in items]
     if direction and direction[0] is not None and direction[0].falls:
         return -values, False
@@ -354,12 +354,12 @@ def _windows(dataset: Dataset, notes: list[str]) -> list[_Window]:
 
 def _why_useless(window: _Window, values: np.ndarray, used: np.ndarray | None) -> str:
     if not (math.isfinite(window.center) and math.isfinite(window.width)):
-        return "is no number"
+        return "is not made of numbers"
     if window.width < 1 if window.function == "LINEAR" else window.width <= 0:
-        return "has no such width"
+        return "cannot be so narrow (WindowWidth (0028,1051))"
     inside = _inside(values, values, used, *window.ends())
     if inside == 0:
-        return "lies outside of the data"
+        return "lies outside of the pixels' values"
     if inside < LEAST_INSIDE:
         return f"leaves {inside:.0%} of the picture between black and white"
     return ""
