@@ -12,7 +12,7 @@ SMALLEST_SIDE = 32
 
 
 class RadiographError(ValueError):
-    """A file that cannot be used: ``<path>: <what is wrong>. <remedy>.``"""
+    """A file that cannot be used; its message is ``<path>: <what is wrong>. <remedy>.``."""
 
 
 class NotARadiographError(RadiographError):

@@ -46,7 +46,7 @@ def read(path: str) -> tuple[np.ndarray, Orientation]:
     if isinstance(image, np.ndarray):
         return image, orientation
     if image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16"):
-        _check_colours(image, path)
+        check_colours(image, path)
     return _luminance(image), orientation
 
 
@@ -80,7 +80,7 @@ def is_lossy(path: str) -> bool:
         return b"VP8L" not in file.read(4096)
 
 
-def _check_colours(image: Image.Image, path: str) -> None:
+def check_colours(image: Image.Image, path: str) -> None:
     """Raise :class:`RadiographError` for a photograph in colour.
 
     A film's or a screen's tint is the same all over, and a label or a marker in colour covers little of the picture;

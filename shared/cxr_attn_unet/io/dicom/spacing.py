@@ -6,7 +6,7 @@ import math
 
 from pydicom.dataset import Dataset
 
-from . import dicom_tags as tags
+from . import tags
 
 __all__ = ["spacing"]
 

@@ -1,6 +1,6 @@
 """Decodes frames in a process of its own, for decoders that end their process when a frame is damaged.
 
-Run as a script by :mod:`.dicom_decoders`, it needs nothing of this package. For each DICOM file that it is sent on its
+Run as a script by :mod:`.decoders`, it needs nothing of this package. For each DICOM file that it is sent on its
 standard input (8 bytes of length, then the file) it answers on its standard output with one byte, 1 if it was decoded,
 8 bytes of length, and an array as of ``numpy.save`` or the reason in UTF-8.
 """

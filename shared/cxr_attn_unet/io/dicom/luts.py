@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
-from . import dicom_tags as tags
+from . import tags
 
 __all__ = ["LookupTable", "read_table"]
 

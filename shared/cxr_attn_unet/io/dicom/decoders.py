@@ -8,6 +8,7 @@ GDCM ends its process when a frame is damaged: so it runs in one of its own, and
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import json
 import os
@@ -31,7 +32,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from . import dicom_worker
+from . import worker
 
 __all__ = ["DecodingError", "can_decode", "decode"]
 
@@ -74,7 +75,7 @@ def decode(dataset: Dataset) -> np.ndarray:
         try:
             return _decode_here(dataset, plugin)
         except Exception as error:  # each library raises its own
-            reasons.append(dicom_worker.first_line(error))
+            reasons.append(worker.first_line(error))
     try:
         return _decode_elsewhere(dataset)
     except DecodingError as error:
@@ -110,7 +111,7 @@ class _Worker:
             "import json, runpy, sys; sys.path[:] = json.loads(sys.argv[2]); "
             "runpy.run_path(sys.argv[1], {}, '__main__')"
         )
-        script = os.path.abspath(dicom_worker.__file__)
+        script = os.path.abspath(worker.__file__)
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, script, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
@@ -125,7 +126,7 @@ class _Worker:
         return self._process.poll() is None
 
     def ask(self, file: bytes) -> tuple[bool, bytes]:
-        """The answer to a file; see :mod:`.dicom_worker`.
+        """The answer to a file; see :mod:`.worker`.
 
         Raises:
             EOFError, OSError: it ended without an answer, or took too long.
@@ -134,8 +135,8 @@ class _Worker:
         timer.daemon = True
         timer.start()
         try:
-            dicom_worker.send(self._questions, True, file)
-            return dicom_worker.receive(self._answers)
+            worker.send(self._questions, True, file)
+            return worker.receive(self._answers)
         finally:
             timer.cancel()
 
@@ -152,10 +153,8 @@ class _Worker:
 
     def _close(self) -> None:
         for stream in (self._questions, self._answers):
-            try:
+            with contextlib.suppress(OSError):  # what was still to be written goes nowhere
                 stream.close()
-            except OSError:
-                pass  # what was still to be written goes nowhere
 
 
 class _Workers:
@@ -168,8 +167,8 @@ class _Workers:
     def disown(self) -> None:
         """In a process that was forked: begin with none."""
         self._lock = threading.Lock()
-        for worker in self._idle:
-            worker.disown()
+        for process in self._idle:
+            process.disown()
         self._idle = []
 
     def end(self) -> None:
@@ -177,8 +176,8 @@ class _Workers:
         with self._lock:
             ending = self._idle
             self._idle = []
-        for worker in ending:
-            worker.end()
+        for process in ending:
+            process.end()
 
     def ask(self, file: bytes) -> tuple[bool, bytes]:
         """The answer of one of them to a file.
@@ -222,7 +221,7 @@ def _decode_elsewhere(dataset: Dataset) -> np.ndarray:
         else:
             dataset.save_as(buffer, enforce_file_format=True)
     except Exception as error:  # pydicom raises many kinds for a value that cannot be
-        raise DecodingError(dicom_worker.first_line(error)) from error
+        raise DecodingError(worker.first_line(error)) from error
     try:
         good, content = _WORKERS.ask(buffer.getvalue())
     except (EOFError, OSError) as error:

@@ -14,12 +14,12 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from . import dicom_tags as tags
-from . import raster
-from .dicom_pixels import as_bytes, luminance, stored_pixels, without_unused_bits
-from .dicom_spacing import spacing
-from .dicom_values import padding, shown
-from .radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
+from .. import raster
+from ..radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
+from . import tags
+from .pixels import as_bytes, luminance, stored_pixels, without_unused_bits
+from .spacing import spacing
+from .values import padding, shown
 
 __all__ = ["SUFFIXES", "is_dicom", "read", "read_dataset"]
 
@@ -28,7 +28,10 @@ SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", ".dcm.gz", ".dicom.gz", ".dic.gz",
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _VOLUME_MODALITIES = ("CT", "MR", "PT", "NM")
 # ultrasound, mammography, microscopy, endoscopy, photographs, teeth, electrocardiograms; and what is derived
-_OTHER_MODALITIES = tuple("US MG SM GM ES OP OPT XC IO PX ECG EPS SEG SR PR KO RTSTRUCT RTDOSE RTPLAN REG DOC".split())
+_OTHER_MODALITIES = frozenset(
+    ("US", "MG", "SM", "GM", "ES", "OP", "OPT", "XC", "IO", "PX", "ECG", "EPS")
+    + ("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTDOSE", "RTPLAN", "REG", "DOC")
+)
 # Image Storage of CT, enhanced CT, MR, enhanced MR, PET
 _VOLUME_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "2.1", "4", "4.1", "128"))
 # first value: where rows run to (picture's right), second: where columns run to (picture's foot)
@@ -116,7 +119,7 @@ def _read_without_preamble(content: bytes, path: str) -> Dataset:
 def read(path: str) -> Radiograph:
     """The radiograph of a DICOM file: as stored but bone bright, with spacing, orientation and notes.
 
-    How values are shown, see :func:`.dicom_values.shown`; what the spacing measures, :func:`.dicom_spacing.spacing`.
+    How values are shown, see :func:`.values.shown`; what the spacing measures, :func:`.spacing.spacing`.
     ``PatientOrientation`` is followed when it is that of a frontal view.
 
     Raises:
@@ -157,7 +160,7 @@ def _check_kind(dataset: Dataset, path: str) -> None:
 def _pixels(dataset: Dataset, path: str, notes: list[str]) -> np.ndarray:
     stored = stored_pixels(dataset, path, notes)
     if stored.ndim == 3:
-        raster._check_colours(Image.fromarray(as_bytes(stored)), path)
+        raster.check_colours(Image.fromarray(as_bytes(stored)), path)
         return luminance(stored)
     padded = padding(stored, dataset, notes)
     stored = without_unused_bits(stored, dataset, padded, notes)

@@ -19,11 +19,10 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from . import dicom_codestream, dicom_decoders
-from . import dicom_tags as tags
-from .dicom_codestream import Codestream
-from .dicom_worker import first_line
-from .radiograph import RadiographError
+from ..radiograph import RadiographError
+from . import codestream, decoders, tags
+from .codestream import Codestream
+from .worker import first_line
 
 # pydicom 2, which MONAI Label needs, leaves luminance and colour differences as they are, and has other places
 _DECODES_TO_RGB = not pydicom.__version__.startswith("2.")
@@ -236,11 +235,11 @@ def _compressed_frame(
 ) -> tuple[bytes, Codestream | None]:
     """The frame and what it says of itself; no bytes if the pixels are not compressed."""
     if is_encapsulated:
-        frame = b"".join(dicom_codestream.fragments(value))
-        return frame or value, dicom_codestream.parse(frame)
+        frame = b"".join(codestream.fragments(value))
+        return frame or value, codestream.parse(frame)
     if len(value) in (layout.frame_bytes, layout.frame_bytes + 1):
         return b"", None
-    head = dicom_codestream.parse(value)
+    head = codestream.parse(value)
     if head is not None:
         return value, head
     return b"", None
@@ -314,7 +313,7 @@ def _decoded(
                 f"{path}: compressed, but {tags.named('TransferSyntaxUID')} does not say how. Export it again."
             )
         raise _unknown_syntax(path, syntax)
-    if head is None and dicom_codestream.is_jpeg_2000(frame):
+    if head is None and codestream.is_jpeg_2000(frame):
         # OpenJPEG would believe it, and ask for all memory there is
         raise RadiographError(f"{path}: the head of its JPEG 2000 pixels is damaged. Copy or export it again.")
     if head is not None:
@@ -335,8 +334,8 @@ def _decoded(
     plain["PixelData"].is_undefined_length = True
     plain["PixelData"].VR = "OB"
     try:
-        pixels = dicom_decoders.decode(plain)
-    except dicom_decoders.DecodingError as error:
+        pixels = decoders.decode(plain)
+    except decoders.DecodingError as error:
         raise _not_decoded(error, uid, layout.bits_stored, path) from error
     return _in_colour(pixels, layout.photometric, dataset, path)
 
@@ -425,8 +424,8 @@ def _unknown_syntax(path: str, syntax: str) -> RadiographError:
     )
 
 
-def _not_decoded(error: dicom_decoders.DecodingError, syntax: UID, bits: int, path: str) -> RadiographError:
-    if error.crashed or dicom_decoders.can_decode(syntax, bits):
+def _not_decoded(error: decoders.DecodingError, syntax: UID, bits: int, path: str) -> RadiographError:
+    if error.crashed or decoders.can_decode(syntax, bits):
         return RadiographError(
             f"{path}: its compressed pixels ({syntax.name}) are damaged or truncated ({error}). Copy or export it "
             "again."

@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from scipy import ndimage
 from scipy.special import expit
 
-from . import dicom_tags as tags
-from .dicom_luts import LookupTable, read_table
+from . import tags
+from .luts import LookupTable, read_table
 
 __all__ = ["padding", "shown"]
 
@@ -113,7 +113,7 @@ def padding(stored: np.ndarray, dataset: Dataset, notes: list[str]) -> np.ndarra
         apart = _is_apart(low, high, rest)
         if is_stated and not apart:
             equal = _reaching_the_edge(equal)
-        elif not is_stated and not (apart and _LEAST_PADDING < equal.mean() and _edge(equal).any()):
+        elif not is_stated and not (apart and equal.mean() > _LEAST_PADDING and _edge(equal).any()):
             continue
         padded |= equal
     if not padded.any():
