@@ -28,12 +28,15 @@ class RadiographReader(ImageReader):
     """
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Whether these files are for this reader."""
         return is_radiograph_file(_only(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Radiograph:
+        """Read the file; MONAI then asks :meth:`get_data` for its pixels."""
         return read_radiograph(_only(data))
 
     def get_data(self, img: Radiograph) -> tuple[np.ndarray, dict[str, Any]]:
+        """Pixels ``(columns, rows)`` float32 and metadata, see :class:`cxr_attn_unet.transforms.LoadRadiographd`."""
         spacing = np.array(img.spacing or (np.nan, np.nan), dtype=np.float64)
         affine = img.affine
         if affine is None:
@@ -60,9 +63,11 @@ class MaskReader(RadiographReader):
     """:func:`read_mask` in MONAI's convention: 0 and 1 in ``(columns, rows)``; several files are joined."""
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Whether these files are for this reader."""
         return all(polygons.is_reference(os.fspath(path)) or is_radiograph_file(path) for path in _several(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Radiograph:
+        """Read the file; MONAI then asks :meth:`get_data` for its pixels."""
         paths = _several(data)
         return Radiograph(read_mask(paths).astype(np.float32), os.fspath(paths[0]), None, Orientation())
 

@@ -51,10 +51,12 @@ class RandFadeStructured(RandomizableTransform, MapTransform):
         self._factor = 0.0
 
     def randomize(self, data: Any | None = None) -> None:
+        """Draw whether something is done, and the factor."""
         super().randomize(None)
         self._factor = self.R.uniform(*self.factor)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of the item with the keys transformed."""
         d = dict(data)
         self.randomize()
         if not self._do_transform or not self._factor:

@@ -117,6 +117,7 @@ class CropToFieldd(MapTransform, InvertibleTransform):
         self.source_key = source_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of the item with the keys transformed."""
         d = dict(data)
         source = torch.as_tensor(d[self.source_key])
         size = tuple(source.shape[1:])
@@ -134,6 +135,7 @@ class CropToFieldd(MapTransform, InvertibleTransform):
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of the item with the keys as they were before."""
         d = dict(data)
         for key in self.key_iterator(d):
             extra = self.pop_transform(d, key)[TraceKeys.EXTRA_INFO]

@@ -58,6 +58,7 @@ class _LoadWithReader(LoadImaged):
             super().__init__(keys, reader=self._reader, **options)
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
+        """A copy of the item with the keys transformed."""
         return super().__call__(data, reader or self._reader)
 
 
@@ -82,6 +83,7 @@ class LoadRadiographd(_LoadWithReader):
     reader_type = RadiographReader
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
+        """A copy of the item with the keys transformed."""
         d = super().__call__(data, reader)
         if "field_of_view_mm" in d:
             for key in self.key_iterator(d):
@@ -111,6 +113,7 @@ class LoadMaskd(_LoadWithReader):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
+        """A copy of the item with the keys transformed."""
         d = super().__call__(data, reader)
         image = d[self.image_key]
         for key in self.key_iterator(d):

@@ -14,11 +14,11 @@ __all__ = ["OrientUprightd"]
 
 
 class OrientUprightd(MapTransform, InvertibleTransform):
-    """Turn ``(channels, columns, rows)``, MONAI's layout, into an upright ``(channels, rows, columns)``.
+    r"""Turn ``(channels, columns, rows)``, MONAI's layout, into an upright ``(channels, rows, columns)``.
 
     MONAI hands pictures over with the columns first, so a network that sees its tensors as they come sees every
     radiograph lying on its side. Beyond that transposition a file may be stored rotated or mirrored (a DICOM
-    ``PatientOrientation`` of R\\F, a NIfTI affine, an EXIF tag); the reader says so in the metadata ``upright``:
+    ``PatientOrientation`` of R\F, a NIfTI affine, an EXIF tag); the reader says so in the metadata ``upright``:
     (transpose, flip rows, flip columns), applied in that order to the stored ``(rows, columns)``. Data without it is
     taken to be stored upright. Exactly invertible; the inverse serves any number of channels.
 
@@ -31,6 +31,7 @@ class OrientUprightd(MapTransform, InvertibleTransform):
         super().__init__(keys, allow_missing_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of the item with the keys transformed."""
         d = dict(data)
         for key in self.key_iterator(d):
             meta = getattr(d[key], "meta", {})
@@ -40,6 +41,7 @@ class OrientUprightd(MapTransform, InvertibleTransform):
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of the item with the keys as they were before."""
         d = dict(data)
         for key in self.key_iterator(d):
             upright = self.pop_transform(d, key)[TraceKeys.EXTRA_INFO]["upright"]

@@ -32,6 +32,7 @@ class ResizeLongestd(MapTransform, InvertibleTransform):
         self.spatial_size = spatial_size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of the item with the keys transformed."""
         d = dict(data)
         for key in self.key_iterator(d):
             size = [int(side) for side in d[key].shape[1:]]
@@ -41,6 +42,7 @@ class ResizeLongestd(MapTransform, InvertibleTransform):
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of the item with the keys as they were before."""
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = _resize(d[key], self.pop_transform(d, key)[TraceKeys.EXTRA_INFO]["size"])

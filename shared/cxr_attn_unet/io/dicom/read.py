@@ -27,11 +27,9 @@ SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", ".dcm.gz", ".dicom.gz", ".dic.gz",
 
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _VOLUME_MODALITIES = ("CT", "MR", "PT", "NM")
-# ultrasound, mammography, microscopy, endoscopy, photographs, teeth, electrocardiograms; and what is derived
-_OTHER_MODALITIES = frozenset(
-    ("US", "MG", "SM", "GM", "ES", "OP", "OPT", "XC", "IO", "PX", "ECG", "EPS")
-    + ("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTDOSE", "RTPLAN", "REG", "DOC")
-)
+# ultrasound, mammography, microscopy, endoscopy, photographs, teeth, electrocardiograms
+_OTHER_MODALITIES = frozenset(("US", "MG", "SM", "GM", "ES", "OP", "OPT", "XC", "IO", "PX", "ECG", "EPS"))
+_DERIVED = frozenset(("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTDOSE", "RTPLAN", "REG", "DOC"))
 # Image Storage of CT, enhanced CT, MR, enhanced MR, PET
 _VOLUME_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "2.1", "4", "4.1", "128"))
 # first value: where rows run to (picture's right), second: where columns run to (picture's foot)
@@ -146,7 +144,7 @@ def _check_kind(dataset: Dataset, path: str) -> None:
             f"{path}: a slice of a volume ({tags.named('Modality')} is {modality}), no radiograph. Take it out of the "
             "folder."
         )
-    if modality in _OTHER_MODALITIES:
+    if modality in _OTHER_MODALITIES or modality in _DERIVED:
         raise NotARadiographError(
             f"{path}: of modality {modality} (0008,0060), no radiograph. Take it out of the folder."
         )
