@@ -27,13 +27,14 @@ def not_yet_imported():
 
 @pytest.mark.parametrize(("old", "new"), MODULES.items())
 def test_a_former_module_is_the_present_one(old, new):
-    with pytest.warns(FutureWarning, match=f"cxr_attn_unet.{old} is now called cxr_attn_unet.{new}. Use the new name."):
+    message = f"cxr_attn_unet.{old} is now called cxr_attn_unet.{new}"
+    with pytest.warns(FutureWarning, match=message):
         former = importlib.import_module(f"cxr_attn_unet.{old}")
     assert former is importlib.import_module(f"cxr_attn_unet.{new}")
 
 
 def test_a_former_module_is_an_attribute_of_the_package():
-    with pytest.warns(FutureWarning, match="cxr_attn_unet.precision is now called"):
+    with pytest.warns(FutureWarning, match=r"cxr_attn_unet\.precision is now called"):
         former = cxr_attn_unet.precision
     assert former.half_precision_pays is cxr_attn_unet.training.precision.half_precision_pays
 
@@ -50,12 +51,12 @@ def test_a_present_module_keeps_its_own_specification():
 
 
 def test_what_was_never_there_is_not_found():
-    with pytest.raises(ModuleNotFoundError, match="cxr_attn_unet.handlers.none"):
+    with pytest.raises(ModuleNotFoundError, match=r"cxr_attn_unet.handlers.none"):
         importlib.import_module("cxr_attn_unet.handlers.none")
 
 
 def test_a_former_target_is_found_as_monai_finds_it():
-    with pytest.warns(FutureWarning, match="ViewsInferer is now called TestTimeAugmentationInferer"):
+    with pytest.warns(FutureWarning, match=r"ViewsInferer is now called TestTimeAugmentationInferer"):
         found = pydoc.locate("cxr_attn_unet.views.ViewsInferer")
     assert found is TestTimeAugmentationInferer
 

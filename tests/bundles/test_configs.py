@@ -1,6 +1,7 @@
 """What a bundle says of itself: complete, true of its weights, and made from the template that all bundles share."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_config_is_that_of_its_template_and_head(bundle, name):
     assert path.read_text(encoding="utf-8") == texts(bundle)[path], "differs; run make bundles"
 
 
-@pytest.mark.parametrize("name", ("train", "inference"))
+@pytest.mark.parametrize("name", ["train", "inference"])
 def test_what_a_user_overrides_stands_above_the_first_component(bundle, name):
     config = head(bundle, name)
     keys = list(config)
@@ -106,7 +107,7 @@ def test_config_says_what_it_is_for(bundle, name):
     assert len(head(bundle, name)["_desc_"]) > 40
 
 
-@pytest.mark.parametrize("path", ("metadata", "recipe"))
+@pytest.mark.parametrize("path", ["metadata", "recipe"])
 def test_other_json_files_have_the_style_of_the_configs(bundle, path):
     text = (bundle / "configs" / f"{path}.json").read_text(encoding="utf-8")
     assert text == format_json(json.loads(text))
@@ -132,4 +133,4 @@ def test_ids_that_others_call(bundle):
 def test_no_path_of_a_machine():
     for path in [*REPOSITORY.glob("bundles/*/configs/*"), *REPOSITORY.glob("*.md"), REPOSITORY / "Makefile"]:
         text = path.read_text(encoding="utf-8")
-        assert "/home/" not in text and "/work" + "/" not in text, path
+        assert not re.search("/home/|/work" + "/", text), path

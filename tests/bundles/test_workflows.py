@@ -48,7 +48,7 @@ def run(bundle, *names, run_id="run", **overrides):
 @contextmanager
 def raises(error, message):
     """``pytest.raises`` for what MONAI wraps in errors of its own."""
-    with pytest.raises(Exception) as caught:  # noqa: B017, PT011
+    with pytest.raises(Exception) as caught:  # noqa: PT011
         yield caught
     cause = cause_of(caught.value)
     assert isinstance(cause, error), repr(cause)
@@ -344,7 +344,8 @@ def test_bad_input(bundle, tmp_path, name, overrides, error, message):
     }
     with raises(error, message):
         run(bundle, name, ckpt_dir=str(tmp_path / "c"), **options)
-    assert not list(tmp_path.glob("o/*.png")) and not (tmp_path / "c").exists()
+    assert not list(tmp_path.glob("o/*.png"))
+    assert not (tmp_path / "c").exists()
 
 
 def command(bundle, *arguments, cwd, launcher=(), **environment):
@@ -507,10 +508,7 @@ def test_two_processes(bundle, tmp_path, evaluate):
         "ckpt_dir": tmp_path / "c",
     }
     small["batch_size"] = 2
-    if torch.cuda.device_count() < 2:
-        environment = {"CUDA_VISIBLE_DEVICES": ""}
-    else:
-        environment = {}
+    environment = {"CUDA_VISIBLE_DEVICES": ""} if torch.cuda.device_count() < 2 else {}
     del small["device"]
     names = ("train", "multi_gpu_train")
     result = command(
@@ -583,7 +581,8 @@ def test_recipe_is_run_stage_by_stage_and_continued(bundle, tmp_path, capsys):
     shutil.rmtree(output / "stage_2")
     assert recipe.main([*arguments, "--set", "device", '"cpu"']) == 0
     first = output / "stage_1" / "last.pt"
-    assert first.stat().st_mtime_ns == before[first] and (output / "stage_2" / "model.pt").is_file()
+    assert first.stat().st_mtime_ns == before[first]
+    assert (output / "stage_2" / "model.pt").is_file()
     (bundle / "configs" / "recipe.json").write_text('{"stages": [{}]}')
     assert recipe.main(arguments) == 1
     assert "each stage needs its epochs" in capsys.readouterr().err

@@ -67,7 +67,8 @@ def test_a_montgomery_mask_that_is_missing_is_a_problem(tmp_path):
     write_montgomery_shenzhen(tmp_path, native=True)
     (tmp_path / "MontgomerySet" / "ManualMask" / "leftMask" / "MCUCXR_0001_0.png").unlink()
     _, problems = find_items(tmp_path, "lungs")
-    assert len(problems) == 1 and "MCUCXR_0001_0.png: no lungs mask" in problems[0]
+    assert len(problems) == 1
+    assert "MCUCXR_0001_0.png: no lungs mask" in problems[0]
 
 
 def test_montgomery_knows_its_pixel_spacing_at_its_own_size_only(tmp_path):
@@ -141,7 +142,8 @@ def test_vindr_ribcxr(tmp_path):
     ribs = vindr_ribcxr.rib_masks(label)
     assert list(ribs) == ["R1", "L10"]
     assert ribs["R1"].shape == (96, 80)
-    assert ribs["R1"][20:31, 11:22].all() and ribs["R1"].sum() == 121
+    assert ribs["R1"][20:31, 11:22].all()
+    assert ribs["R1"].sum() == 121
     assert (read_mask(label) == (ribs["R1"] | ribs["L10"])).all()
     assert not vindr_ribcxr.rib_masks(data["validation"][0]["label"])["L10"].any()
 
@@ -150,7 +152,8 @@ def test_polygons_load_over_their_radiograph(tmp_path):
     item = load_data(write_vindr(tmp_path), "ribs")["training"][0]
     loaded = LoadMaskd("label")(LoadRadiographd("image")(item))
     assert loaded["label"].shape == loaded["image"].shape == (1, 80, 96)
-    assert loaded["label"][0, 15, 25] == 1 and loaded["label"][0, 25, 15] == 0
+    assert loaded["label"][0, 15, 25] == 1
+    assert loaded["label"][0, 25, 15] == 0
 
 
 @pytest.mark.parametrize(
@@ -193,10 +196,13 @@ def test_eos_drr_ribs(tmp_path):
         save(tmp_path / "images" / f"eos_drr_{index}.png", image)
         save(tmp_path / "labels" / f"eos_drr_{index}.png", bits)
     items, problems = find_items(tmp_path, "ribs")
-    assert problems == [] and [item["dataset"] for item in items] == ["eos_drr_ribs"] * 2
+    assert problems == []
+    assert [item["dataset"] for item in items] == ["eos_drr_ribs"] * 2
     ribs = eos_drr_ribs.rib_masks(items[0]["label"])
     assert sorted(ribs) == list(range(1, 13))
-    assert (ribs[1] == ribs[12]).all() and ribs[2].sum() == 25 and not ribs[3].any()
+    assert (ribs[1] == ribs[12]).all()
+    assert ribs[2].sum() == 25
+    assert not ribs[3].any()
     assert (read_mask(items[0]["label"]) == (ribs[1] | ribs[2])).all()
 
 
@@ -216,7 +222,8 @@ def test_own_folder_is_split_by_patient(tmp_path):
     (root / "patients.csv").write_text("id,patient\n" + "".join(f"case_{i:02d},p{i // 4}\n" for i in range(12)))
     data = load_data(root, "heart")
     sides = {name: {item["patient"] for item in items} for name, items in data.items()}
-    assert not sides["training"] & sides["validation"] and len(data["validation"]) == 4
+    assert not sides["training"] & sides["validation"]
+    assert len(data["validation"]) == 4
     (root / "patients.csv").write_text("id,patient\ncase_00,p\n")
     with pytest.raises(DatasetError, match="no patient for case_01"):
         load_data(root, "heart")
@@ -234,7 +241,7 @@ def test_own_folder_with_its_own_split(tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", '{"training": [{}], "validation": []}'])
 def test_a_data_list_that_is_none(tmp_path, text):
     (tmp_path / "list.json").write_text(text)
-    with pytest.raises(DatasetError, match="list.json.*again"):
+    with pytest.raises(DatasetError, match=r"list\.json.*again"):
         load_data(tmp_path / "list.json", "heart")
 
 
@@ -254,6 +261,7 @@ def test_lungs_behind_the_heart_are_named(tmp_path):
         save(root / "masks" / "lungs" / f"case_{index:02d}.png", two_lungs(gap).astype(np.uint8))
     items, _ = find_items(root, "lungs")
     warnings = check_items(items, "lungs").warnings
-    assert len(warnings) == 1 and "1 of 3 lung masks include the lung behind the heart" in warnings[0]
+    assert len(warnings) == 1
+    assert "1 of 3 lung masks include the lung behind the heart" in warnings[0]
     assert "case_01" in warnings[0]
     assert not check_items(items, "heart").warnings

@@ -32,7 +32,8 @@ def test_direction_of_turning(disc):
     above[..., 5:15, 28:36] = 1
     TestTimeAugmentationInferer([(90.0, 1.0)])(above, lambda inputs: seen.append(inputs) or halves(inputs))
     rows, columns = (seen[1][0, 0] > 0.5).nonzero().float().mean(0)
-    assert columns < 16 and 28 < rows < 36
+    assert columns < 16
+    assert 28 < rows < 36
 
 
 def test_mirrored_view(disc):

@@ -13,7 +13,8 @@ def test_bfloat16_is_near_and_is_used():
     plain, exact = BFloat16Inferer(enabled=False)(image, network), network(image)
     half = BFloat16Inferer()(image, network)
     assert torch.equal(plain, exact)
-    assert half.dtype == torch.float32 and not torch.equal(half, exact)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, exact)
     assert torch.allclose(half, exact, atol=0.05)
     half.square().mean().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in network.parameters())

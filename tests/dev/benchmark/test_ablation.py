@@ -21,7 +21,8 @@ def test_the_part_is_gone_and_the_rest_is_there(name, without):
     torch.manual_seed(0)
     whole, less = build_network(name, width=16), ablated(without, name, width=16)
     lost = set(whole.state_dict()) - set(less.state_dict())
-    assert lost and all(f".{PARTS[without][0]}." in key for key in lost)
+    assert lost
+    assert all(f".{PARTS[without][0]}." in key for key in lost)
     assert set(less.state_dict()) < set(whole.state_dict())
     less(torch.rand(2, 1, 48, 48)).sum().backward()
     assert less.settings() == {"name": name, "width": 16, f"without_{without}": True}
@@ -47,7 +48,8 @@ def test_without_the_gate_below_nothing_comes_from_there(name):
 def test_without_channel_attention_no_channel_is_weakened():
     gate = next(m for m in ablated("channel_attention", "full_spatial_attention_unet").modules() if isinstance(m, Gate))
     weights = gate.channel(torch.rand(2, gate.channels, 4, 4))
-    assert weights.shape == (2, gate.channels, 1, 1) and (weights == 1).all()
+    assert weights.shape == (2, gate.channels, 1, 1)
+    assert (weights == 1).all()
 
 
 def test_what_cannot_be_left_out():
@@ -65,4 +67,5 @@ def test_as_a_variant_of_the_benchmark(tmp_path):
     assert run_cell(cell, str(data), tmp_path / "results", tmp_path / "runs")
     result = json.loads(result_path(tmp_path / "results", cell).read_text())
     whole = sum(p.numel() for p in build_network("full_spatial_attention_unet", width=4).parameters())
-    assert result["variant"] == "without_gate_below" and result["parameters"] < whole
+    assert result["variant"] == "without_gate_below"
+    assert result["parameters"] < whole

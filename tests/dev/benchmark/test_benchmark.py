@@ -39,10 +39,11 @@ def tiny(network="unet", protocol="small", **changes):
 def test_every_cell_has_a_published_value():
     assert set(PUBLISHED) == set(NETWORKS)
     assert all(set(values) == set(REGISTRY) for values in PUBLISHED.values())
-    assert PUBLISHED["resnet_unet_18"]["ribs"] == 0.424 and PUBLISHED["full_spatial_attention_unet"]["heart"] == 0.817
+    assert PUBLISHED["resnet_unet_18"]["ribs"] == 0.424
+    assert PUBLISHED["full_spatial_attention_unet"]["heart"] == 0.817
 
 
-@pytest.mark.parametrize("name", ("small", "modern", "published"))
+@pytest.mark.parametrize("name", ["small", "modern", "published"])
 def test_protocols(name):
     assert name in protocol_names()
     protocol = load_protocol(name)
@@ -54,7 +55,7 @@ def test_protocols(name):
 
 
 def test_protocols_that_are_none(tmp_path):
-    with pytest.raises(ValueError, match="no protocol 'large'. There are: modern, published, small"):
+    with pytest.raises(ValueError, match=r"no protocol 'large'. There are: modern, published, small"):
         load_protocol("large")
     own = tmp_path / "own.json"
     own.write_text('{"about": "mine", "epochs": 3}')
@@ -68,7 +69,7 @@ def test_modern_is_the_recipe():
     assert [stage["image_size"] for stage in cell.stages()] == [stage["image_size"] for stage in recipe]
 
 
-@pytest.mark.parametrize("protocol", ("small", "published"))
+@pytest.mark.parametrize("protocol", ["small", "published"])
 def test_result_of_a_cell(data, tmp_path, protocol):
     cell = tiny(protocol=protocol, epochs=1)
     assert run_cell(cell, data, tmp_path / "results", tmp_path / "runs")
@@ -81,18 +82,24 @@ def test_result_of_a_cell(data, tmp_path, protocol):
         0,
     )
     assert result["dice"] == pytest.approx(np.mean(list(result["images"].values())), abs=1e-4)
-    assert result["published"] == 0.798 and result["parameters"] > 1000 and len(result["images"]) == 1
-    assert result["configuration"]["head"]["image_size"] == 32 and result["training_images"] >= 8
+    assert result["published"] == 0.798
+    assert result["parameters"] > 1000
+    assert len(result["images"]) == 1
+    assert result["configuration"]["head"]["image_size"] == 32
+    assert result["training_images"] >= 8
     assert min(result[key] for key in ("training_seconds_per_image", "inference_seconds_per_image")) > 0
     assert result["half_precision"] == half_precision_pays("cuda" if torch.cuda.is_available() else "cpu")
-    assert result["memory_bytes"] > 1e7 and len(result["data"]["sha256"]) == 64
+    assert result["memory_bytes"] > 1e7
+    assert len(result["data"]["sha256"]) == 64
     state = torch.load(tmp_path / "runs" / cell.name / "stage_1" / "last.pt", weights_only=True)
     kind = "momentum_buffer" if protocol == "published" else "exp_avg"  # RMSprop with momentum, or AdamW
     assert kind in state["optimizer"]["state"][0]
     if protocol == "published":
-        assert state["optimizer"]["param_groups"][0]["lr"] == 1e-5 and "num_bad_epochs" in state["lr_scheduler"]
+        assert state["optimizer"]["param_groups"][0]["lr"] == 1e-5
+        assert "num_bad_epochs" in state["lr_scheduler"]
     before = path.stat().st_mtime_ns
-    assert run_cell(cell, data, tmp_path / "results", tmp_path / "runs") and path.stat().st_mtime_ns == before
+    assert run_cell(cell, data, tmp_path / "results", tmp_path / "runs")
+    assert path.stat().st_mtime_ns == before
 
 
 def test_killed_cell_goes_on(data, tmp_path, caplog):
@@ -109,11 +116,13 @@ def test_killed_cell_goes_on(data, tmp_path, caplog):
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     done = torch.load(last, weights_only=True)["run"]["epoch"]
-    assert 2 <= done < 60 and not result_path(tmp_path / "results", cell).exists()
+    assert 2 <= done < 60
+    assert not result_path(tmp_path / "results", cell).exists()
     with caplog.at_level(logging.INFO):
         assert run_cell(*arguments)
     trained = "Epoch[{}] Metrics -- train_mean_dice"
-    assert trained.format(done + 1) in caplog.text and trained.format(1) not in caplog.text
+    assert trained.format(done + 1) in caplog.text
+    assert trained.format(1) not in caplog.text
     assert result_path(tmp_path / "results", cell).is_file()
 
 
@@ -152,14 +161,16 @@ def test_command_line(data, tmp_path, capfd, monkeypatch):
         str(costs),
     ]
     assert subprocess.call([*command, "--networks", "unet", "three_head_attention_unet"]) == 0
-    assert "2 cells, 0.0 hours" in capfd.readouterr().out and not (tmp_path / "results").exists()
+    assert "2 cells, 0.0 hours" in capfd.readouterr().out
+    assert not (tmp_path / "results").exists()
     rows = json.loads(costs.read_text())["costs"]
     assert [row["network"] for row in rows] == ["unet", "three_head_attention_unet"]
     assert all(min(row[key] for key in ("training", "inference", "parameters")) > 0 for row in rows)
     assert rows[0]["memory_bytes"] > 1e7
     table = blocks(tmp_path)["costs"]
     assert "| network | parameters | heart, 32 x 32 | memory" in table
-    assert f"| `unet` | {rows[0]['parameters']:,} |" in table and "Measured on: " in table
+    assert f"| `unet` | {rows[0]['parameters']:,} |" in table
+    assert "Measured on: " in table
     # a width that one network cannot have: the other goes on, the run ends with 1 and a list
     change = ["--variant", "odd", "--set", "in_vain", "1", "--set", "scale_attention", "true"]
     assert main([*common, *places, *change, "--networks", "unet", "spatial_attention_unet"]) == 1
@@ -203,15 +214,20 @@ def results(tmp_path):
 
 def test_report(results):
     text = blocks(results)
-    assert "9 of 36 cells were run; 9 of them pass" in text["cells"] and "not run yet / 0.930" in text["cells"]
+    assert "9 of 36 cells were run; 9 of them pass" in text["cells"]
+    assert "not run yet / 0.930" in text["cells"]
     rows = {line.split("`")[1]: line for line in text["tests"].splitlines() if "`" in line}
     assert set(rows) == set(NETWORKS) - {"unet"}
     better = rows["three_head_attention_unet"]
-    assert "24 of 24" in better and float(better.split("|")[-2]) < 0.001
+    assert "24 of 24" in better
+    assert float(better.split("|")[-2]) < 0.001
     assert "`three_head_attention_unet` | `full_spatial_attention_unet`" in text["ranking"]
     (variant,) = (line for line in text["variants"].splitlines() if "| heart | `unet` | no average |" in line)
-    assert "-0.02" in variant and "0 of 24" in variant and float(variant.split("|")[-2]) < 0.001
-    assert "9.0 hours" in text["measured"] and "Not measured" in text["costs"]
+    assert "-0.02" in variant
+    assert "0 of 24" in variant
+    assert float(variant.split("|")[-2]) < 0.001
+    assert "9.0 hours" in text["measured"]
+    assert "Not measured" in text["costs"]
     draw(results, results / "plot.png")
     assert (results / "plot.png").stat().st_size > 10_000
 
@@ -224,7 +240,8 @@ def test_ranking_is_over_the_seeds_that_all_networks_have(results):
     worse = {**best, "seed": 1, "images": {name: dice / 4 for name, dice in best["images"].items()}}
     (results / "small" / "heart_three_head_attention_unet_1.json").write_text(json.dumps(worse))
     after = blocks(results)
-    assert after["ranking"] == before and "2 seeds" in after["cells"]
+    assert after["ranking"] == before
+    assert "2 seeds" in after["cells"]
 
 
 def test_report_of_the_published_settings(results):
@@ -241,14 +258,16 @@ def test_report_of_the_published_settings(results):
 
 def test_report_of_nothing(tmp_path):
     text = blocks(tmp_path)
-    assert "0 of 36 cells" in text["cells"] and all("not run yet" in value.lower() or value for value in text.values())
+    assert "0 of 36 cells" in text["cells"]
+    assert all("not run yet" in value.lower() or value for value in text.values())
     draw(tmp_path, tmp_path / "plot.png")
 
 
 def test_interval_holds_the_mean():
     values = np.random.default_rng(1).normal(0.9, 0.03, 40)
     low, high = interval(values)
-    assert low < values.mean() < high and high - low == pytest.approx(4 * 0.03 / np.sqrt(40), rel=0.3)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(4 * 0.03 / np.sqrt(40), rel=0.3)
 
 
 def test_comparison_is_of_the_same_seeds():
@@ -257,7 +276,8 @@ def test_comparison_is_of_the_same_seeds():
 
     base = [run(0, 0.0), run(1, 0.5), run(2, 0.7)]
     difference = compared([run(0, 0.1)], base)
-    assert difference.mean == pytest.approx(0.1) and (difference.better, difference.patients) == (10, 10)
+    assert difference.mean == pytest.approx(0.1)
+    assert (difference.better, difference.patients) == (10, 10)
     assert difference.p == pytest.approx(2 / 2**10)
     assert compared([run(0, 0.1), run(1, 0.4)], base).mean == pytest.approx(0)
     assert compared([run(3, 0.1)], base) is None
@@ -266,4 +286,5 @@ def test_comparison_is_of_the_same_seeds():
 def test_holm():
     # Holm, Scandinavian Journal of Statistics 6 (1979): the smallest times 3, the next times 2, never falling
     assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
-    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []

@@ -35,12 +35,12 @@ def test_a_head_replaces_values_and_nothing_else():
 
 
 def test_a_value_that_is_left_open_is_named():
-    with pytest.raises(ValueError, match="head of trachea: needs epochs, components. Add them."):
+    with pytest.raises(ValueError, match=r"head of trachea: needs epochs, components. Add them."):
         with_head({"epochs": OPEN, "seed": 0, "components": OPEN}, {"structure": "trachea"})
 
 
 def test_a_value_that_no_config_has_is_named():
-    with pytest.raises(ValueError, match="head of trachea: no config has heigth."):
+    with pytest.raises(ValueError, match=r"head of trachea: no config has heigth."):
         configs_of({**TRACHEA, "heigth": 3})
 
 

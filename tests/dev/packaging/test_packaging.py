@@ -5,12 +5,14 @@ What a stranger does with the zips, in a fresh environment, is tests/acceptance/
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -84,7 +86,7 @@ def test_same_content_gives_the_same_zip(archive, source, tmp_path):
 def test_configs_take_the_package_that_is_carried(bundle):
     for path in (bundle / "configs").glob("*.json"):
         text = path.read_text()
-        assert "import cxr_attn_unet" not in text and "$cxr_attn_unet" not in text, path
+        assert not re.search(r"\$(import )?cxr_attn_unet", text), path
         if path.name != "metadata.json":
             assert text.count('"_target_": "cxr_attn_unet') == text.count('"_requires_": "@package"'), path
 
@@ -94,7 +96,7 @@ def test_only_the_package_of_that_name_is_replaced():
     assert released_config(config) == {**config, "a": "$f(@package.io.read, my.cxr_attn_unet.io)"}
 
 
-@pytest.mark.parametrize("own", ("inspect", "os", "runpy", "sys"))
+@pytest.mark.parametrize("own", ["inspect", "os", "runpy", "sys"])
 def test_a_module_that_a_config_imports_itself_is_imported_once(own):
     config = {"imports": [f"$import {own}", "$import cxr_attn_unet"], "bundle_root": "."}
     imports = released_config(config)["imports"]
@@ -103,7 +105,7 @@ def test_a_module_that_a_config_imports_itself_is_imported_once(own):
 
 def test_a_component_of_the_package_asks_for_it_first():
     released = released_config({"x": [{"_target_": "cxr_attn_unet.io.A", "keys": 1}]})
-    assert list(released["x"][0].items())[0] == ("_requires_", "@package")
+    assert next(iter(released["x"][0].items())) == ("_requires_", "@package")
 
 
 def test_loads_from_anywhere_with_its_own_code(bundle, tmp_path):
@@ -147,7 +149,9 @@ def test_elsewhere_without_bundle_root_nothing_is_written(bundle, tmp_path):
     status, out, err = run(
         empty, f"from monai.bundle import run\nrun(config_file={str(config)!r}, dataset_dir={str(bundle / 'docs')!r})"
     )
-    assert status != 0 and "is not a bundle" in out + err and "--bundle_root" in out + err
+    assert status != 0
+    assert "is not a bundle" in out + err
+    assert "--bundle_root" in out + err
     assert not list(empty.iterdir())
 
 
@@ -217,16 +221,20 @@ def test_weights_that_are_not_on_record_are_not_released(source, tmp_path, capsy
     save_weights(build_network("spatial_attention_unet", width=4, scale_attention=True), copy / "models" / "model.pt")
     assert main(["package", str(copy), str(tmp_path / "none"), "--output", str(tmp_path / "dist")]) == 1
     lines = capsys.readouterr().err
-    assert "is not what" in lines and "none" in lines and not (tmp_path / "dist").exists()
+    assert "is not what" in lines
+    assert "none" in lines
+    assert not (tmp_path / "dist").exists()
 
 
 def test_large_files_are_named_instead(bundle):
     with pytest.raises(ValueError, match="--url"):
         large_files(bundle, None, largest=2**16)
     names = large_files(bundle, "https://example.org/files/", largest=2**16)
-    assert "models/model.pt" in names and not (bundle / "models" / "model.pt").exists()
+    assert "models/model.pt" in names
+    assert not (bundle / "models" / "model.pt").exists()
     text = (bundle / "large_files.yml").read_text()
-    assert "url: https://example.org/files/models/model.pt" in text and "hash_val" in text
+    assert "url: https://example.org/files/models/model.pt" in text
+    assert "hash_val" in text
     assert not [broken for broken in check(bundle) if broken.rule in ("files", "size", "weights")]
 
 
@@ -238,9 +246,12 @@ def test_index(archive, tmp_path, capsys):
     assert entry["source"] == "https://example.org/zoo/lungs_attn_unet_v0.1.0.zip"
     assert entry["sha256"] == sha256(archive) == sha256(output / archive.name)
     page = (output / "index.html").read_text()
-    assert "lungs_attn_unet_v0.1.0/cases.jpg" in page and entry["sha256"] in page
+    assert "lungs_attn_unet_v0.1.0/cases.jpg" in page
+    assert entry["sha256"] in page
     card = (output / "lungs_attn_unet_v0.1.0" / "index.html").read_text()
-    assert "<table>" in card and 'src="cases.jpg"' in card and "data_license.txt</a>" not in card
+    assert "<table>" in card
+    assert 'src="cases.jpg"' in card
+    assert "data_license.txt</a>" not in card
     assert build_index([output / archive.name], output).is_file()  # again, in place
     assert len(json.loads((output / "model_info.json").read_text())) == 1
 
@@ -252,7 +263,9 @@ def test_what_would_go_to_the_hub(archive, bundle, capsys, monkeypatch):
     files = {line.split()[1] for line in out.splitlines() if line.startswith("file ")}
     there = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
     assert files == (there | {"README.md"}) - {SUMS}
-    assert "tag 0.1.0" in out and "tag latest_version" in out and "a-secret" not in out
+    assert "tag 0.1.0" in out
+    assert "tag latest_version" in out
+    assert "a-secret" not in out
     monkeypatch.delenv(TOKEN_VARIABLE)
     assert main(["push", str(archive), "--repo", "me/lungs"]) == 1
     assert f"set {TOKEN_VARIABLE}" in capsys.readouterr().err
@@ -263,8 +276,8 @@ def test_what_would_go_to_the_hub(archive, bundle, capsys, monkeypatch):
 class Hub:
     """Stands in for the Hugging Face client, which needs the network; keeps what it is asked."""
 
-    tags: list = []
-    asked: list = []
+    tags: ClassVar[list] = []
+    asked: ClassVar[list] = []
 
     def __init__(self, token):
         assert token == "a-secret"
@@ -279,7 +292,9 @@ class Hub:
         files = {path.relative_to(folder_path).as_posix() for path in Path(folder_path).rglob("*") if path.is_file()}
         assert {"README.md", "configs/metadata.json", "models/model.pt", "carried.py"} <= files
         card = (Path(folder_path) / "README.md").read_text()
-        assert card.startswith("---\nlibrary_name: monai\n") and "](docs/cases.jpg)" in card and "type: dice" in card
+        assert card.startswith("---\nlibrary_name: monai\n")
+        assert "](docs/cases.jpg)" in card
+        assert "type: dice" in card
         self.asked.append(("upload", repo_id))
 
     def delete_tag(self, repo_id, tag):
@@ -300,4 +315,5 @@ def test_push_uploads_and_tags(archive, monkeypatch, capsys):
     monkeypatch.setattr(Hub, "tags", ["0.1.0"])
     assert main(["push", str(archive), "--repo", "me/lungs"]) == 1
     printed = capsys.readouterr()
-    assert "has a version 0.1.0" in printed.err and "a-secret" not in printed.out + printed.err
+    assert "has a version 0.1.0" in printed.err
+    assert "a-secret" not in printed.out + printed.err

@@ -93,15 +93,25 @@ def test_release_weights_averages_and_halves(tmp_path, capsys):
     assert "do not fit the network unet, width 4" in capsys.readouterr().err
 
 
-def test_nothing_half_written(tmp_path):
-    target = tmp_path / "new" / "a.png"
-    with pytest.raises(RuntimeError), written(target) as path:
+def write_half(target):
+    with written(target) as path:
         path.write_text("half")
         raise RuntimeError
+
+
+def test_nothing_half_written(tmp_path):
+    target = tmp_path / "new" / "a.png"
+    with pytest.raises(RuntimeError):
+        write_half(target)
     assert list(target.parent.iterdir()) == []
+
+
+def test_what_is_written_whole_appears_at_the_end(tmp_path):
+    target = tmp_path / "new" / "a.png"
     with written(target) as path:
         path.write_text("whole")
-        assert path.suffix == ".png" and not target.exists()
+        assert path.suffix == ".png"
+        assert not target.exists()
     assert target.read_text() == "whole"
     assert list(target.parent.iterdir()) == [target]
 
