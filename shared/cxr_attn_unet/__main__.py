@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import warnings
+
+INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    # MONAI and Ignite warn while they are imported of what does not concern a user of this command
+    _prepare_process()
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("cxr-attn-unet: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _prepare_process() -> None:
+    """Settings of the whole process, which a library must not touch; before PyTorch is imported, which reads some."""
+    # threads that wait for work sleep rather than spin, which would take the cores from other programs and from itself
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # MONAI and Ignite warn while they are imported, pydicom of values that break the standard and do not matter here
     warnings.filterwarnings("ignore")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in ("pydicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _run(arguments: list[str] | None) -> int:
     from . import __version__, segment
 
     parser = argparse.ArgumentParser(
@@ -20,14 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    one = commands.add_parser(
+    command = commands.add_parser(
         "segment",
         help="files in; masks, measurements and a report out",
-        description=segment.__doc__,
+        description="Segment radiographs: files in; masks, measurements, warnings and a report out.",
         epilog=segment.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    segment.add_arguments(one)
+    segment.add_arguments(command)
     return segment.main(parser.parse_args(arguments))
 
 

@@ -14,8 +14,12 @@ import numpy as np
 from skimage.measure import label, regionprops
 
 __all__ = [
+    "AREA",
+    "LENGTH",
     "MEASUREMENTS",
+    "NO_UNIT",
     "Diameter",
+    "Measurement",
     "clavicle_asymmetry",
     "heart_diameter",
     "measure",
@@ -24,31 +28,65 @@ __all__ = [
     "thoracic_diameter",
 ]
 
-# name: (what people read, decimals, definition); area and length carry the unit that ``measure`` says
-MEASUREMENTS = {
-    "cardiothoracic_ratio": (
+LENGTH = "length"
+AREA = "area"
+NO_UNIT = "none"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is known of a measurement.
+
+    Attributes:
+        name: its key in what :func:`measure` returns, and its column in tables.
+        label: what people read.
+        decimals: digits after the point that are worth showing.
+        definition: in a sentence.
+        kind: :data:`LENGTH` or :data:`AREA`, which carry the unit that :func:`measure` says, or :data:`NO_UNIT`.
+    """
+
+    name: str
+    label: str
+    decimals: int
+    definition: str
+    kind: str = NO_UNIT
+
+
+_ALL = (
+    Measurement(
+        "cardiothoracic_ratio",
         "CTR",
         3,
         "Greatest horizontal diameter of the heart over that of the lungs' outer borders",
     ),
-    "heart_diameter": ("heart diameter", 0, "From the heart's rightmost to its leftmost point, horizontally"),
-    "thoracic_diameter": (
+    Measurement(
+        "heart_diameter",
+        "heart diameter",
+        0,
+        "From the heart's rightmost to its leftmost point, horizontally",
+        LENGTH,
+    ),
+    Measurement(
+        "thoracic_diameter",
         "thoracic diameter",
         0,
         "Greatest horizontal distance of the lungs' outer borders on one level",
+        LENGTH,
     ),
-    "heart_area": ("heart area", 0, "Area of the heart's silhouette"),
-    "lungs_area": ("lung area", 0, "Area of both lung fields"),
-    "right_lung_area": ("right lung area", 0, "The patient's right, on the picture's left"),
-    "left_lung_area": ("left lung area", 0, "The patient's left, on the picture's right"),
-    "lung_ratio": ("left/right lung", 3, "Area of the left over that of the right lung field"),
-    "lung_coverage": ("lung coverage", 3, "Share of the picture that the lung fields take up"),
-    "clavicle_asymmetry": (
+    Measurement("heart_area", "heart area", 0, "Area of the heart's silhouette", AREA),
+    Measurement("lungs_area", "lung area", 0, "Area of both lung fields", AREA),
+    Measurement("right_lung_area", "right lung area", 0, "The patient's right, on the picture's left", AREA),
+    Measurement("left_lung_area", "left lung area", 0, "The patient's left, on the picture's right", AREA),
+    Measurement("lung_ratio", "left/right lung", 3, "Area of the left over that of the right lung field"),
+    Measurement("lung_coverage", "lung coverage", 3, "Share of the picture that the lung fields take up"),
+    Measurement(
+        "clavicle_asymmetry",
         "clavicle asymmetry",
         3,
         "0: clavicles' medial ends equally far from the midline; -1, 1: one on it",
     ),
-}
+)
+MEASUREMENTS: dict[str, Measurement] = {measurement.name: measurement for measurement in _ALL}
 SMALLEST_PART = 0.1  # of the lungs: a component that counts as a lung
 JOINED = 0.8  # width over height from which a component is both lungs; a single one has about 0.5
 MIDDLE = (0.3, 0.7)  # of its width: where it is cut
@@ -89,7 +127,8 @@ def heart_diameter(heart: np.ndarray) -> Diameter | None:
     columns = np.flatnonzero(heart.any(0))
     if not columns.size:
         return None
-    start, stop = int(columns[0]), int(columns[-1])
+    start = int(columns[0])
+    stop = int(columns[-1])
     level = (np.flatnonzero(heart[:, start]).mean() + np.flatnonzero(heart[:, stop]).mean()) / 2
     return Diameter(float(level), start, stop)
 
@@ -128,7 +167,8 @@ def midline(lungs: np.ndarray) -> float | None:
         return None
     height = rows[-1] - rows[0] + 1
     upper = (rows >= rows[0] + UPPER[0] * height) & (rows <= rows[0] + UPPER[1] * height)
-    upper = upper if upper.any() else np.ones_like(upper)
+    if not upper.any():
+        upper = np.ones_like(upper)
     return float(np.median((first[upper] + last[upper]) / 2))
 
 
@@ -152,17 +192,30 @@ def split_lungs(lungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     large = [region for region in regions if region.area >= SMALLEST_PART * lungs.sum()]
     if len(large) > 1:
         middle = (large[0].centroid[1] + large[1].centroid[1]) / 2
-        right_side = [region.label for region in regions if region.centroid[1] < middle]
-        right = np.isin(parts, right_side)
-        return right, lungs & ~right
-    top, start, foot, stop = large[0].bbox
-    right = lungs.copy()
-    if stop - start < JOINED * (foot - top):  # a single lung: of its side, the picture's middle is all there is to say
-        return (right, lungs & ~right) if large[0].centroid[1] < lungs.shape[1] / 2 else (lungs & ~right, right)
-    low, high = (start + round(share * (stop - start)) for share in MIDDLE)
-    filled = lungs[:, low : high + 1].sum(0)
-    right[:, low + int(np.median(np.flatnonzero(filled == filled.min()))) :] = False
+        right = np.isin(parts, [region.label for region in regions if region.centroid[1] < middle])
+    elif _is_single(large[0].bbox):
+        # the picture's middle is all there is to say of its side
+        is_right = large[0].centroid[1] < lungs.shape[1] / 2
+        right = lungs.copy() if is_right else np.zeros_like(lungs)
+    else:
+        right = lungs.copy()
+        right[:, _thinnest_column(lungs, large[0].bbox) :] = False
     return right, lungs & ~right
+
+
+def _is_single(box: tuple[int, int, int, int]) -> bool:
+    """Whether a box (top, left, foot, right) is as narrow as a single lung's."""
+    top, left, foot, right = box
+    return right - left < JOINED * (foot - top)
+
+
+def _thinnest_column(lungs: np.ndarray, box: tuple[int, int, int, int]) -> int:
+    """The column in the middle of a box (top, left, foot, right) that has least of the lungs."""
+    _, left, _, right = box
+    low = left + round(MIDDLE[0] * (right - left))
+    high = left + round(MIDDLE[1] * (right - left))
+    filled = lungs[:, low : high + 1].sum(0)
+    return low + int(np.median(np.flatnonzero(filled == filled.min())))
 
 
 def clavicle_asymmetry(clavicles: np.ndarray, lungs: np.ndarray) -> float | None:
@@ -185,9 +238,12 @@ def clavicle_asymmetry(clavicles: np.ndarray, lungs: np.ndarray) -> float | None
     right, left = sorted(regions, key=lambda region: region.centroid[1])
     if not right.centroid[1] < centre < left.centroid[1]:
         return None
-    to_right, to_left = centre - (right.bbox[3] - 1), left.bbox[1] - centre
+    to_right = centre - (right.bbox[3] - 1)
+    to_left = left.bbox[1] - centre
     total = abs(to_right) + abs(to_left)
-    return float(np.clip((to_right - to_left) / total, -1, 1)) if total else 0.0
+    if not total:
+        return 0.0
+    return float(np.clip((to_right - to_left) / total, -1, 1))
 
 
 def measure(
@@ -204,27 +260,37 @@ def measure(
         ``area_unit``, mm2 or px.
     """
     row_mm, column_mm = spacing or (1.0, 1.0)
-    area = row_mm * column_mm
     values: dict[str, float | str | None] = dict.fromkeys(MEASUREMENTS)
-    lungs, heart, clavicles = masks.get("lungs"), masks.get("heart"), masks.get("clavicles")
+    heart = masks.get("heart")
+    lungs = masks.get("lungs")
+    clavicles = masks.get("clavicles")
     across_heart = None if heart is None else heart_diameter(heart)
     across_thorax = None if lungs is None else thoracic_diameter(lungs)
-    if across_heart:
+    if heart is not None and across_heart is not None:
         values["heart_diameter"] = across_heart.length * column_mm
-        values["heart_area"] = float(np.count_nonzero(heart)) * area
-    if across_thorax:
-        right, left = (float(np.count_nonzero(lung)) for lung in split_lungs(lungs))
+        values["heart_area"] = float(np.count_nonzero(heart)) * row_mm * column_mm
+    if lungs is not None and across_thorax is not None:
         values["thoracic_diameter"] = across_thorax.length * column_mm
-        values["right_lung_area"], values["left_lung_area"] = right * area, left * area
-        values["lungs_area"] = (right + left) * area
-        values["lung_ratio"] = left / right if right and left else None
-        values["lung_coverage"] = (right + left) / lungs.size
-    if across_heart and across_thorax:
+        values.update(_lung_areas(lungs, row_mm * column_mm))
+    if across_heart is not None and across_thorax is not None:
         values["cardiothoracic_ratio"] = across_heart.length / across_thorax.length
     if clavicles is not None and lungs is not None:
         values["clavicle_asymmetry"] = clavicle_asymmetry(clavicles, lungs)
-    values["length_unit"], values["area_unit"] = ("mm", "mm2") if spacing else ("px", "px")
+    values["length_unit"] = "mm" if spacing else "px"
+    values["area_unit"] = "mm2" if spacing else "px"
     return values
+
+
+def _lung_areas(lungs: np.ndarray, area: float) -> dict[str, float | None]:
+    """Measurements of the lungs' areas; ``area`` is that of a pixel."""
+    right, left = (float(np.count_nonzero(lung)) for lung in split_lungs(lungs))
+    return {
+        "right_lung_area": right * area,
+        "left_lung_area": left * area,
+        "lungs_area": (right + left) * area,
+        "lung_ratio": left / right if right and left else None,
+        "lung_coverage": (right + left) / lungs.size,
+    }
 
 
 def _borders(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

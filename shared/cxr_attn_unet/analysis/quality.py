@@ -1,15 +1,16 @@
 """Whether a picture is an upright frontal chest radiograph, and whether the masks found in it are plausible.
 
-Two looks, both learnt from training radiographs by ``python -m cxr_attn_unet_dev.tools.fit_quality``: the picture,
-small, is compared with the mean radiograph in all ways in which it may be turned, mirrored or inverted; and numbers
-that describe the masks (areas, parts, sides, positions) and the networks' confidence must lie within the limits that
-good radiographs keep.
+Two checks, both learnt from training radiographs by ``python -m cxr_attn_unet_dev.tools.fit_quality``. A small copy of
+the picture is compared with the mean radiograph in all ways in which it may be turned or inverted. Features that
+describe the masks (areas, parts, sides, positions) and the networks' confidence must lie within the limits that good
+radiographs keep.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -20,61 +21,78 @@ from skimage.measure import label, regionprops
 
 from .measurements import split_lungs, thoracic_diameter
 
-__all__ = ["check", "describe", "features", "likenesses", "small"]
+__all__ = ["TURNS", "check", "describe", "features", "letter_boxed", "similarities"]
 
 SIDE = 32  # of the picture that is compared with the mean radiograph
 MASK_SIDE = 256
 SMALLEST_PART = 0.1  # of a structure: a component that is counted
-# what it means that a feature is below or above its limits; by its whole name or by what comes before the structure's
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What it means that a feature is below or above its limits; ``{}`` stands for the structure."""
+
+    low: str
+    high: str
+
+
+# by a feature's whole name, or by what comes before the structure's
 _WORDS = {
-    "confidence": ("the network is unsure of the {}", ""),
-    "area": ("{} unusually small in the picture", "{} unusually large in the picture"),
-    "size": ("{} unusually small for these lungs", "{} unusually large for these lungs"),
-    "row": ("{} unusually high for these lungs", "{} unusually low for these lungs"),
-    "column": (
+    "confidence": _Words("the network is unsure of the {}", ""),
+    "area": _Words("{} unusually small in the picture", "{} unusually large in the picture"),
+    "size": _Words("{} unusually small for these lungs", "{} unusually large for these lungs"),
+    "row": _Words("{} unusually high for these lungs", "{} unusually low for these lungs"),
+    "column": _Words(
         "{} too far to the patient's right: rotated, mirrored or displaced",
         "{} too far to the patient's left: rotated, mirrored or displaced",
     ),
-    "cut": ("", "lungs cut off at the picture's {}"),
-    "lung_ratio": ("one lung much smaller than the other", ""),
-    "lungs_shape": ("lungs unusually low for their width", "lungs unusually narrow for their height"),
-    "lungs_parts": ("fewer than two lungs found", "lungs in several pieces"),
-    "clavicles_parts": ("fewer than two clavicles found", "clavicles in several pieces"),
-    "ribs_in_lungs": ("fewer ribs over the lungs than usual", "more ribs over the lungs than usual"),
-    "heart_width": ("heart unusually narrow for the thorax", "heart unusually wide for the thorax"),
+    "cut": _Words("", "lungs cut off at the picture's {}"),
+    "lung_ratio": _Words("one lung much smaller than the other", ""),
+    "lungs_shape": _Words("lungs unusually low for their width", "lungs unusually narrow for their height"),
+    "lungs_parts": _Words("fewer than two lungs found", "lungs in several pieces"),
+    "clavicles_parts": _Words("fewer than two clavicles found", "clavicles in several pieces"),
+    "ribs_in_lungs": _Words("fewer ribs over the lungs than usual", "more ribs over the lungs than usual"),
+    "heart_width": _Words("heart unusually narrow for the thorax", "heart unusually wide for the thorax"),
 }
+PLACED_BY_LUNGS = ("heart", "clavicles", "ribs")
+UPRIGHT = "upright"
 # how a picture lies that looks upright when turned counter-clockwise by 0, 90, 180 and 270 degrees
 TURNS = (
-    "upright",
+    UPRIGHT,
     "rotated by 90 degrees clockwise",
     "rotated by 180 degrees",
     "rotated by 90 degrees counter-clockwise",
 )
 
 
-def small(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """The picture letter-boxed to a square ``(side, side)``, grey between its 1st and 99th percentile, 0 to 1.
+def letter_boxed(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """A small copy of the picture, letter-boxed to a square, with its 1st percentile at 0 and its 99th at 1.
 
     Args:
         pixels: upright radiograph ``(rows, columns)`` on any scale.
         side: of the square in pixels.
+
+    Returns:
+        ``(side, side)`` float32 from 0 to 1; NaN beside the picture.
     """
     scale = side / max(pixels.shape)
-    width, height = (max(1, round(length * scale)) for length in reversed(pixels.shape))
+    height = max(1, round(pixels.shape[0] * scale))
+    width = max(1, round(pixels.shape[1] * scale))
     image = Image.fromarray(np.asarray(pixels, np.float32)).resize((width, height), Image.Resampling.BOX)
     grey = np.asarray(image)
     low, high = np.percentile(grey, (1, 99))
     boxed = np.full((side, side), np.nan, np.float32)
-    top, left = (side - height) // 2, (side - width) // 2
+    top = (side - height) // 2
+    left = (side - width) // 2
     boxed[top : top + height, left : left + width] = np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1)
     return boxed
 
 
-def likenesses(picture: np.ndarray, mean: np.ndarray) -> dict[str, float]:
+def similarities(picture: np.ndarray, mean: np.ndarray) -> dict[str, float]:
     """Correlation of a picture with the mean radiograph, as it is and turned by 90, 180 and 270 degrees.
 
     Args:
-        picture: ``(side, side)``, see :func:`small`.
+        picture: ``(side, side)``, see :func:`letter_boxed`.
         mean: the mean of many.
 
     Returns:
@@ -83,11 +101,10 @@ def likenesses(picture: np.ndarray, mean: np.ndarray) -> dict[str, float]:
     return {name: _correlation(np.rot90(picture, turns), mean) for turns, name in enumerate(TURNS)}
 
 
-def features(pixels: np.ndarray, masks: Mapping[str, np.ndarray], confidences: Mapping[str, float]) -> dict[str, float]:
+def features(masks: Mapping[str, np.ndarray], confidences: Mapping[str, float]) -> dict[str, float]:
     """Numbers that are alike in good radiographs.
 
     Args:
-        pixels: upright radiograph ``(rows, columns)``.
         masks: upright masks ``(rows, columns)`` by structure.
         confidences: by structure, 0 to 1.
 
@@ -95,93 +112,133 @@ def features(pixels: np.ndarray, masks: Mapping[str, np.ndarray], confidences: M
         by name; those of structures that are not given, or of which nothing was found, are left out.
     """
     values: dict[str, float] = {f"confidence_{name}": value for name, value in confidences.items()}
-    masks = {name: _shrunk(mask) for name, mask in masks.items()}
-    for name, mask in masks.items():
+    small = {name: _shrunk(mask) for name, mask in masks.items()}
+    for name, mask in small.items():
         values[f"area_{name}"] = float(mask.mean())
-    lungs = masks.get("lungs")
+    lungs = small.get("lungs")
     if lungs is None or not lungs.any():
         return values
-    rows, columns = np.flatnonzero(lungs.any(1)), np.flatnonzero(lungs.any(0))
-    top, height = rows[0], rows[-1] - rows[0] + 1
-    left, width = columns[0], columns[-1] - columns[0] + 1
-    right_lung, left_lung = split_lungs(lungs)
-    areas = sorted((float(right_lung.sum()), float(left_lung.sum())))
-    values["lung_ratio"] = areas[0] / areas[1]
-    values["lungs_shape"] = height / width
-    values["lungs_parts"] = float(_parts(lungs))
-    edges = {"top": lungs[0], "foot": lungs[-1], "left": lungs[:, 0], "right": lungs[:, -1]}
-    for name, edge in edges.items():
-        values[f"cut_{name}"] = float(edge.sum()) / (width if name in ("top", "foot") else height)
-    for name in ("heart", "clavicles", "ribs"):
-        mask = masks.get(name)
-        if mask is None or not mask.any():
-            continue
-        at = np.argwhere(mask).mean(0)
-        values[f"row_{name}"] = (at[0] - top) / height
-        values[f"column_{name}"] = (at[1] - left) / width
-        values[f"size_{name}"] = float(mask.sum() / lungs.sum())
-    if "ribs" in masks:
-        values["ribs_in_lungs"] = float((masks["ribs"] & lungs).sum() / lungs.sum())
-    if "clavicles" in masks:
-        values["clavicles_parts"] = float(_parts(masks["clavicles"]))
-    heart, thorax = masks.get("heart"), thoracic_diameter(lungs)
-    if heart is not None and heart.any() and thorax:
-        across = np.flatnonzero(heart.any(0))
-        values["heart_width"] = float((across[-1] - across[0] + 1) / thorax.length)
+    values.update(_lung_features(lungs))
+    for name in PLACED_BY_LUNGS:
+        if name in small and small[name].any():
+            values.update(_placed_by_lungs(name, small[name], lungs))
+    if "ribs" in small:
+        values["ribs_in_lungs"] = float((small["ribs"] & lungs).sum() / lungs.sum())
+    if "clavicles" in small:
+        values["clavicles_parts"] = float(_parts(small["clavicles"]))
+    thorax = thoracic_diameter(lungs)
+    if thorax is not None and "heart" in small and small["heart"].any():
+        columns = np.flatnonzero(small["heart"].any(0))
+        values["heart_width"] = float((columns[-1] - columns[0] + 1) / thorax.length)
     return values
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """The box around a mask, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> _Extent:
+        """That of a mask ``(rows, columns)`` that is not empty."""
+        rows = np.flatnonzero(mask.any(1))
+        columns = np.flatnonzero(mask.any(0))
+        return cls(int(rows[0]), int(columns[0]), int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1))
+
+
+def _lung_features(lungs: np.ndarray) -> dict[str, float]:
+    """Shape, sides and cut borders of the lungs."""
+    extent = _Extent.of(lungs)
+    smaller, larger = sorted(float(lung.sum()) for lung in split_lungs(lungs))
+    return {
+        "lung_ratio": smaller / larger,
+        "lungs_shape": extent.height / extent.width,
+        "lungs_parts": float(_parts(lungs)),
+        "cut_top": float(lungs[0].sum()) / extent.width,
+        "cut_foot": float(lungs[-1].sum()) / extent.width,
+        "cut_left": float(lungs[:, 0].sum()) / extent.height,
+        "cut_right": float(lungs[:, -1].sum()) / extent.height,
+    }
+
+
+def _placed_by_lungs(name: str, mask: np.ndarray, lungs: np.ndarray) -> dict[str, float]:
+    """Where a structure lies in the box around the lungs, 0 to 1, and its size compared with theirs."""
+    extent = _Extent.of(lungs)
+    row, column = np.argwhere(mask).mean(0)
+    return {
+        f"row_{name}": float((row - extent.top) / extent.height),
+        f"column_{name}": float((column - extent.left) / extent.width),
+        f"size_{name}": float(mask.sum() / lungs.sum()),
+    }
 
 
 def check(pixels: np.ndarray, masks: Mapping[str, np.ndarray], confidences: Mapping[str, float]) -> list[str]:
     """What is amiss with a picture or with the masks found in it, in words; empty if nothing.
 
-    Arguments as of :func:`features`.
+    Args:
+        pixels: upright radiograph ``(rows, columns)``, without frames.
+        masks: upright masks by structure, of any resolution over the same field of view.
+        confidences: by structure, 0 to 1.
     """
     learnt = _learnt()
-    return describe(
-        likenesses(small(pixels), learnt["mean"]), features(pixels, masks, confidences), learnt, list(masks)
-    )
+    similarity = similarities(letter_boxed(pixels), learnt["mean"])
+    return describe(similarity, features(masks, confidences), learnt, list(masks))
 
 
 def describe(
-    likeness: Mapping[str, float], values: Mapping[str, float], learnt: Mapping[str, Any], structures: Sequence[str]
+    similarity: Mapping[str, float], values: Mapping[str, float], learnt: Mapping[str, Any], structures: Sequence[str]
 ) -> list[str]:
     """The warnings of :func:`check`.
 
     Args:
-        likeness: see :func:`likenesses`.
+        similarity: see :func:`similarities`.
         values: see :func:`features`.
-        learnt: ``likeness``, the least that good radiographs have, and ``limits``, (least, most) of each feature.
+        learnt: ``similarity``, the least that good radiographs have, and ``limits``, (least, most) of each feature.
         structures: those that were looked for.
     """
-    turn = max(likeness, key=lambda name: abs(likeness[name]))
-    inverted = likeness[turn] < 0
-    if abs(likeness[turn]) < learnt["likeness"]:
-        return [f"does not look like a frontal chest radiograph (likeness {abs(likeness[turn]):.2f})"]
-    amiss = [*([turn] if turn != TURNS[0] else []), *(["inverted, bone is dark"] if inverted else [])]
+    turn = max(similarity, key=lambda name: abs(similarity[name]))
+    if abs(similarity[turn]) < learnt["similarity"]:
+        return [f"does not look like a frontal chest radiograph (similarity {abs(similarity[turn]):.2f})"]
+    amiss = []
+    if turn != UPRIGHT:
+        amiss.append(turn)
+    if similarity[turn] < 0:
+        amiss.append("inverted, bone is dark")
     if amiss:
         return [f"looks {' and '.join(amiss)}"]
     warnings = [f"no {name} found" for name in structures if not values.get(f"area_{name}")]
     for name, (least, most) in learnt["limits"].items():
         value = values.get(name)
-        if value is None or least <= value <= most:
-            continue
-        kind, _, structure = name.partition("_")
-        if kind == "area" and not value:
-            continue  # said above
-        low, high = _WORDS.get(name) or _WORDS[kind]
-        text = (low if value < least else high).format(structure.replace("_", " "))
-        warnings.append(f"{text} ({value:.2f}; usual {least:.2f} to {most:.2f})")
+        if value is not None and not least <= value <= most:
+            warnings.extend(_outside_limits(name, value, least, most))
     return warnings
+
+
+def _outside_limits(name: str, value: float, least: float, most: float) -> list[str]:
+    """The warning of a feature outside its limits; none where an area of nothing is said already."""
+    kind, _, structure = name.partition("_")
+    if kind == "area" and not value:
+        return []
+    words = _WORDS.get(name) or _WORDS[kind]
+    text = words.low if value < least else words.high
+    text = text.format(structure.replace("_", " "))
+    return [f"{text} ({value:.2f}; usual {least:.2f} to {most:.2f})"]
 
 
 @cache
 def _learnt() -> dict[str, Any]:
+    """The limits that good radiographs keep, with their mean from 0 to 1."""
     text = resources.files(__package__).joinpath("quality.json").read_text(encoding="utf-8")
     learnt = json.loads(text)
     return learnt | {"mean": np.array(learnt["mean"], np.float32) / 255}
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's, where both are finite; 0 where one is constant."""
     seen = np.isfinite(first) & np.isfinite(second)
     if seen.sum() < 2 or not first[seen].std() or not second[seen].std():
         return 0.0

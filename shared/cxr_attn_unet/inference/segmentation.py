@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..io import Radiograph
-from ..output import draw_overlay, save
+from ..output import Box, draw_overlay, save
 
 __all__ = ["Segmentation"]
 
@@ -28,8 +29,11 @@ class Segmentation:
             probabilities, 2 sum(p m) / (sum(p) + sum(m)); 0 where nothing was found. A network can be sure and wrong.
         agreements: by structure, 0 to 1: mean Dice between the mask and those of single views; only with ``tta``.
         measurements: see :func:`cxr_attn_unet.analysis.measurements.measure`.
-        warnings: what quality control noticed, in words; empty if nothing.
+        warnings: what was odd in the file, and what quality control noticed, in words; empty if nothing.
         versions: by structure, the version of the bundle.
+        field: (top, bottom, left, right) of the part of ``radiograph.pixels`` that shows the radiograph, rows from top
+            to before bottom, columns alike; without frames, to which pictures and quality control do not look. All of
+            it if not given.
     """
 
     radiograph: Radiograph
@@ -39,7 +43,8 @@ class Segmentation:
     measurements: Mapping[str, float | str | None]
     warnings: Sequence[str]
     versions: Mapping[str, str]
-    _restore: Mapping[str, Callable[[], np.ndarray]] = field(repr=False, default_factory=dict)
+    field: Box | None = None
+    _restore: Mapping[str, Callable[[], np.ndarray]] = dataclass_field(repr=False, default_factory=dict)
 
     @cached_property
     def probabilities(self) -> dict[str, np.ndarray]:
@@ -56,7 +61,7 @@ class Segmentation:
         Args:
             side: of the square that the picture fits, in pixels.
         """
-        return draw_overlay(self.radiograph, self.masks, self.measurements, side)
+        return draw_overlay(self.radiograph, self.masks, self.measurements, side, self.field)
 
     def save(self, folder: str | os.PathLike, formats: Sequence[str] = ("png",), stem: str | None = None) -> list[Path]:
         """Write the result; each file appears whole or not at all.
@@ -75,5 +80,4 @@ class Segmentation:
             ImportError: the format needs a package that is not installed.
             OSError: cannot be written.
         """
-
         return save(self, folder, formats, stem)

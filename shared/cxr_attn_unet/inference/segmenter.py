@@ -16,7 +16,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,28 +30,63 @@ from ..bundle import bundles_folder, cause_of
 from ..io import Radiograph, RadiographError, read_radiograph
 from ..io.radiograph import check_pixels
 from ..networks import load_weights
+from ..output import Box, upright_field
 from ..structures import BUNDLE_SUFFIX, in_registry_order
 from ..transforms import LoadRadiographd, to_meta_tensor
 from .segmentation import Segmentation
 from .test_time_augmentation import TestTimeAugmentationInferer
 
-__all__ = ["Segmenter"]
+__all__ = ["Segmenter", "bundle_structures"]
 
 LARGEST_SIDE = 6000  # above it a radiograph is halved until it fits, and its masks are enlarged again: bounded memory
 
 
 @dataclass(frozen=True)
 class _Model:
-    """One bundle, ready to run."""
+    """One bundle, ready to run.
+
+    Attributes:
+        structure: what it segments.
+        version: of the bundle.
+        preprocessing: what follows the reading of a file.
+        network: with its weights, on the device.
+        inferer: runs the network.
+        postprocessing: what precedes the writing of a file.
+        amp: whether the network runs in mixed precision.
+        identity: changes with weights and config.
+    """
 
     structure: str
     version: str
-    prepare: Compose
+    preprocessing: Compose
     network: torch.nn.Module
     inferer: Callable
-    finish: Sequence[Callable]
+    postprocessing: Sequence[Callable]
     amp: bool
     identity: str
+
+
+@dataclass(frozen=True)
+class _Reduced:
+    """A radiograph of bounded size.
+
+    Attributes:
+        radiograph: its pixels reduced by the factor.
+        factor: 1 if it was small enough.
+        size: (rows, columns) of the file.
+        image: for MONAI's transforms.
+    """
+
+    radiograph: Radiograph
+    factor: int
+    size: tuple[int, int]
+    image: MetaTensor
+
+    def at_file_size(self, array: np.ndarray) -> np.ndarray:
+        """An array over the reduced pixels, over those of the file."""
+        if self.factor > 1:
+            array = array.repeat(self.factor, 0).repeat(self.factor, 1)
+        return np.ascontiguousarray(array[: self.size[0], : self.size[1]])
 
 
 @dataclass(frozen=True)
@@ -80,7 +114,10 @@ class Segmenter:
     def __init__(
         self, models: Sequence[_Model], device: torch.device, threshold: float | None = None, tta: bool = False
     ) -> None:
-        self._models, self.device, self.threshold, self.tta = tuple(models), device, threshold, tta
+        self._models = tuple(models)
+        self.device = device
+        self.threshold = threshold
+        self.tta = tta
         self.structures = tuple(model.structure for model in models)
         self.versions = {model.structure: model.version for model in models}
         parts = (*(model.identity for model in models), str(threshold), str(tta))
@@ -112,20 +149,13 @@ class Segmenter:
         """
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(f"threshold is {threshold}, must lie between 0 and 1")
-        root = Path(bundles) if bundles is not None else bundles_folder()
-        configs = root.glob(f"*{BUNDLE_SUFFIX}/configs/inference.json")
-        known = in_registry_order(path.parents[1].name.removesuffix(BUNDLE_SUFFIX) for path in configs)
-        missing = [name + BUNDLE_SUFFIX for name in structures or () if name not in known]
-        if missing or not known:
-            raise FileNotFoundError(
-                f"no bundle {', '.join(missing) or '*' + BUNDLE_SUFFIX} in {root}; "
-                f"there are: {', '.join(known) or 'none'}"
-            )
+        root = _bundles_root(bundles)
+        wanted = bundle_structures(structures, root)
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device is {chosen}, but this PyTorch sees no GPU; leave --device out, or give cpu")
-        wanted = known if structures is None else list(dict.fromkeys(structures))
-        return cls([_load(root / f"{name}{BUNDLE_SUFFIX}", chosen) for name in wanted], chosen, threshold, tta)
+        models = [_load(root / f"{name}{BUNDLE_SUFFIX}", chosen) for name in wanted]
+        return cls(models, chosen, threshold, tta)
 
     def __call__(
         self, radiograph: str | os.PathLike | np.ndarray | Radiograph, spacing: tuple[float, float] | None = None
@@ -148,17 +178,25 @@ class Segmenter:
         Args:
             radiographs: see :func:`cxr_attn_unet.io.read_radiograph`.
         """
-        sizes = [radiograph.pixels.shape for radiograph in radiographs]
-        radiographs = [_halved(radiograph) for radiograph in radiographs]
-        images = [to_meta_tensor(radiograph) for radiograph in radiographs]
+        reduced = [_reduced(radiograph) for radiograph in radiographs]
         found: list[dict[str, _Found]] = [{} for _ in radiographs]
         for model in self._models:
-            items = [model.prepare({"image": MetaTensor(image.as_tensor(), meta=dict(image.meta))}) for image in images]
-            logits, views = self._run(model, torch.stack([item["image"].as_tensor() for item in items]))
-            for index, (item, logit) in enumerate(zip(items, logits, strict=True)):
-                views_of_it = None if views is None else views[:, index]
-                found[index][model.structure] = self._finish(model, item, logit, views_of_it, sizes[index])
-        return [self._collect(*pair) for pair in zip(radiographs, found, strict=True)]
+            for structures, one in zip(found, self._find(model, reduced), strict=True):
+                structures[model.structure] = one
+        return [self._collect(one.radiograph, structures) for one, structures in zip(reduced, found, strict=True)]
+
+    def _find(self, model: _Model, radiographs: Sequence[_Reduced]) -> list[_Found]:
+        """What one bundle finds in each radiograph of a batch."""
+        items = []
+        for one in radiographs:
+            image = MetaTensor(one.image.as_tensor(), meta=dict(one.image.meta))
+            items.append(model.preprocessing({"image": image}))
+        logits, views = self._run(model, torch.stack([item["image"].as_tensor() for item in items]))
+        found = []
+        for index, (one, item) in enumerate(zip(radiographs, items, strict=True)):
+            own_views = None if views is None else views[:, index]
+            found.append(self._postprocess(model, one, item["image"], logits[index], own_views))
+        return found
 
     def _run(self, model: _Model, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits ``(batch, classes, rows, columns)``, and with ``tta`` the probabilities of each view before them."""
@@ -168,55 +206,123 @@ class Segmenter:
                 return model.inferer(inputs, model.network).float(), None
             # the bundle's own views, such as mirrored ones, are among them
             own = getattr(model.inferer, "views", ())
-            wanted = tuple(dict.fromkeys((*TestTimeAugmentationInferer().views, *own)))
-            views = TestTimeAugmentationInferer(wanted).probabilities(inputs, model.network)
+            every_view = tuple(dict.fromkeys((*TestTimeAugmentationInferer().views, *own)))
+            views = TestTimeAugmentationInferer(every_view).probabilities(inputs, model.network)
             return views.mean(0).clamp_min(1e-7).log(), views
 
-    def _finish(
-        self, model: _Model, item: dict[str, Any], logit: torch.Tensor, views: torch.Tensor | None, size: Sequence[int]
+    def _postprocess(
+        self,
+        model: _Model,
+        radiograph: _Reduced,
+        image: MetaTensor,
+        logits: torch.Tensor,
+        views: torch.Tensor | None,
     ) -> _Found:
-        limit = 0.5 if self.threshold is None else self.threshold
-        small = logit.softmax(0)[1:].sum(0)
-        inside = (small > limit).float()
-        agreement = None
-        if views is not None:
-            agreement = float(np.mean([_dice((view[1:].sum(0) > limit).float(), inside) for view in views]))
+        """From logits to a mask over the file's pixels.
 
-        def restored(discrete: bool) -> torch.Tensor:
-            data = {"image": item["image"], "pred": logit.clone()}
-            for step in model.finish:
-                if isinstance(step, AsDiscreted):
-                    if not discrete:
-                        break
-                    if self.threshold is not None or len(data["pred"]) == 2:
-                        # for two classes the same as argmax, which takes torch ten times as long
-                        data["pred"] = data["pred"][1:].sum(0, keepdim=True) > limit
-                        continue
+        Args:
+            model: the bundle.
+            radiograph: as it was preprocessed.
+            image: preprocessed, with the operations to invert.
+            logits: ``(classes, rows, columns)`` at the network's size.
+            views: probabilities of each view, ``(views, classes, rows, columns)``, with test-time augmentation.
+        """
+        probability = logits.softmax(0)[1:].sum(0)
+        inside = (probability > self._limit).float()
+        mask = self._restored(model, image, logits, discrete=True)[0].bool()
+
+        def full_probability() -> np.ndarray:
+            classes = self._restored(model, image, logits, discrete=False)
+            return radiograph.at_file_size(_rows_columns(classes[1:].sum(0)))
+
+        return _Found(
+            mask=radiograph.at_file_size(_rows_columns(mask)),
+            confidence=_dice(probability, inside),
+            agreement=None if views is None else self._agreement(views, inside),
+            probability=full_probability,
+        )
+
+    @property
+    def _limit(self) -> float:
+        return 0.5 if self.threshold is None else self.threshold
+
+    def _agreement(self, views: torch.Tensor, inside: torch.Tensor) -> float:
+        """Mean Dice between the mask and those of single views."""
+        masks = [(view[1:].sum(0) > self._limit).float() for view in views]
+        return float(np.mean([_dice(mask, inside) for mask in masks]))
+
+    def _restored(self, model: _Model, image: MetaTensor, logits: torch.Tensor, discrete: bool) -> torch.Tensor:
+        """The bundle's postprocessing of logits, over the reduced pixels, ``(channels, columns, rows)``.
+
+        Args:
+            model: the bundle.
+            image: preprocessed, with the operations to invert.
+            logits: ``(classes, rows, columns)``.
+            discrete: all of the postprocessing, which gives the mask; else up to where probabilities become a mask.
+        """
+        data = {"image": image, "pred": logits.clone()}
+        for step in model.postprocessing:
+            if not isinstance(step, AsDiscreted):
                 data = step(data)
-            return data["pred"]
-
-        def probability() -> np.ndarray:
-            return _enlarged(restored(discrete=False)[1:].sum(0).cpu().numpy().T, size)
-
-        mask = _enlarged(restored(discrete=True)[0].bool().cpu().numpy().T, size)
-        return _Found(mask, _dice(small, inside), agreement, probability)
+            elif not discrete:
+                break
+            elif self.threshold is not None or len(data["pred"]) == 2:
+                # for two classes the same as argmax, which takes torch ten times as long
+                data["pred"] = data["pred"][1:].sum(0, keepdim=True) > self._limit
+            else:
+                data = step(data)
+        return data["pred"]
 
     def _collect(self, radiograph: Radiograph, found: Mapping[str, _Found]) -> Segmentation:
-        upright = {structure: radiograph.orientation.apply(one.mask) for structure, one in found.items()}
+        masks = {structure: one.mask for structure, one in found.items()}
         confidences = {structure: one.confidence for structure, one in found.items()}
+        upright = {structure: radiograph.orientation.apply(mask) for structure, mask in masks.items()}
         spacing = radiograph.spacing
-        if spacing and radiograph.orientation.transpose:
-            spacing = spacing[::-1]
+        if spacing is not None and radiograph.orientation.transpose:
+            spacing = (spacing[1], spacing[0])
+        field = _field(radiograph)
+        field_pixels, field_masks = upright_field(radiograph, masks, field)
+        noticed = quality.check(field_pixels, field_masks, confidences)
         return Segmentation(
-            radiograph,
-            {structure: one.mask for structure, one in found.items()},
-            confidences,
-            {structure: one.agreement for structure, one in found.items() if one.agreement is not None},
-            measure(upright, spacing),
-            quality.check(radiograph.upright(), upright, confidences),
-            self.versions,
-            {structure: one.probability for structure, one in found.items()},
+            radiograph=radiograph,
+            masks=masks,
+            confidences=confidences,
+            agreements={structure: one.agreement for structure, one in found.items() if one.agreement is not None},
+            measurements=measure(upright, spacing),
+            warnings=[*radiograph.notes, *noticed],
+            versions=self.versions,
+            field=field,
+            _restore={structure: one.probability for structure, one in found.items()},
         )
+
+
+def bundle_structures(
+    structures: Sequence[str] | None = None, bundles: str | os.PathLike | None = None
+) -> tuple[str, ...]:
+    """The structures that :meth:`Segmenter.from_bundles` would segment; no weights are loaded.
+
+    Args:
+        structures: those wanted; all in the folder if not given.
+        bundles: folder that holds ``STRUCTURE_attn_unet``; :func:`bundles_folder` if not given.
+
+    Raises:
+        FileNotFoundError: no such folder or bundle.
+    """
+    root = _bundles_root(bundles)
+    configs = root.glob(f"*{BUNDLE_SUFFIX}/configs/inference.json")
+    known = in_registry_order(path.parents[1].name.removesuffix(BUNDLE_SUFFIX) for path in configs)
+    missing = [name + BUNDLE_SUFFIX for name in structures or () if name not in known]
+    if missing or not known:
+        raise FileNotFoundError(
+            f"no bundle {', '.join(missing) or '*' + BUNDLE_SUFFIX} in {root}; there are: {', '.join(known) or 'none'}"
+        )
+    if structures is None:
+        return tuple(known)
+    return tuple(dict.fromkeys(structures))
+
+
+def _bundles_root(bundles: str | os.PathLike | None) -> Path:
+    return bundles_folder() if bundles is None else Path(bundles)
 
 
 def _load(root: Path, device: torch.device) -> _Model:
@@ -227,25 +333,46 @@ def _load(root: Path, device: torch.device) -> _Model:
     try:
         weights = Path(parser.get_parsed_content("checkpoint"))
         network = load_weights(parser.get_parsed_content("network"), weights).eval()
-        prepare = parser.get_parsed_content("preprocessing")
-        finish = parser.get_parsed_content("postprocessing")
-        inferer, amp = parser.get_parsed_content("inferer"), bool(parser.get_parsed_content("amp"))
+        preprocessing = parser.get_parsed_content("preprocessing")
+        postprocessing = parser.get_parsed_content("postprocessing")
+        inferer = parser.get_parsed_content("inferer")
+        amp = bool(parser.get_parsed_content("amp"))
+        structure = str(parser.get_parsed_content("structure"))
     except RuntimeError as error:
         raise cause_of(error) from error
-    steps = list(prepare.transforms)
+    config = (root / "configs" / "inference.json").read_bytes()
+    return _Model(
+        structure=structure,
+        version=str(parser["_meta_"]["version"]),
+        preprocessing=_after_reading(preprocessing, root),
+        network=network,
+        inferer=inferer,
+        postprocessing=_before_writing(postprocessing),
+        amp=amp,
+        identity=hashlib.sha256(weights.read_bytes() + config).hexdigest(),
+    )
+
+
+def _after_reading(preprocessing: Compose, root: Path) -> Compose:
+    """The steps after the first, which reads a file.
+
+    Raises:
+        ValueError: the first one is another.
+    """
+    steps = list(preprocessing.transforms)
     if not isinstance(steps[0], LoadRadiographd):
         raise ValueError(f"{root}: preprocessing must start with LoadRadiographd, to read a radiograph once for all")
-    # all that follows the writing of files is for other programs
-    kept: list[Callable] = []
-    for step in finish.transforms:
+    return Compose(steps[1:])
+
+
+def _before_writing(postprocessing: Compose) -> list[Callable]:
+    """The steps before a file is written; what follows is for other programs."""
+    steps: list[Callable] = []
+    for step in postprocessing.transforms:
         if isinstance(step, SaveImaged):
             break
-        kept.append(step)
-    identity = hashlib.sha256(weights.read_bytes() + (root / "configs" / "inference.json").read_bytes()).hexdigest()
-    structure = str(parser.get_parsed_content("structure"))
-    return _Model(
-        structure, str(parser["_meta_"]["version"]), Compose(steps[1:]), network, inferer, kept, amp, identity
-    )
+        steps.append(step)
+    return steps
 
 
 def _as_radiograph(
@@ -258,26 +385,38 @@ def _as_radiograph(
         radiograph = Radiograph(radiograph.astype(np.float32), "array")
     elif not isinstance(radiograph, Radiograph):
         radiograph = read_radiograph(radiograph)
-    return replace(radiograph, spacing=tuple(spacing)) if spacing else radiograph
-
-
-def _halved(radiograph: Radiograph) -> Radiograph:
-    factor = 1
-    while max(radiograph.pixels.shape) > LARGEST_SIDE * factor:
-        factor *= 2
-    if factor == 1:
+    if spacing is None:
         return radiograph
-    return replace(radiograph, pixels=np.asarray(Image.fromarray(radiograph.pixels).reduce(factor)))
+    row, column = spacing
+    return replace(radiograph, spacing=(row, column), spacing_source="given")
 
 
-def _enlarged(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Back to the file's size what :func:`_halved` made smaller."""
-    factor = -(-size[0] // array.shape[0])
+def _reduced(radiograph: Radiograph) -> _Reduced:
+    """A radiograph, halved until no side is longer than :data:`LARGEST_SIDE`."""
+    rows, columns = radiograph.pixels.shape
+    factor = 1
+    while max(rows, columns) > LARGEST_SIDE * factor:
+        factor *= 2
     if factor > 1:
-        array = array.repeat(factor, 0).repeat(factor, 1)
-    return np.ascontiguousarray(array[: size[0], : size[1]])
+        pixels = np.asarray(Image.fromarray(radiograph.pixels).reduce(factor))
+        radiograph = replace(radiograph, pixels=pixels)
+    return _Reduced(radiograph, factor, (rows, columns), to_meta_tensor(radiograph))
+
+
+def _field(radiograph: Radiograph) -> Box:
+    """The box of the picture that shows the radiograph: all of it."""
+    rows, columns = radiograph.pixels.shape
+    return 0, rows, 0, columns
+
+
+def _rows_columns(values: torch.Tensor) -> np.ndarray:
+    """MONAI's ``(columns, rows)`` as ``(rows, columns)``."""
+    return values.cpu().numpy().T
 
 
 def _dice(first: torch.Tensor, second: torch.Tensor) -> float:
+    """2 sum(a b) / (sum(a) + sum(b)); 0 where the second is empty."""
     total = float(first.sum() + second.sum())
-    return 2 * float((first * second).sum()) / total if float(second.sum()) else 0.0
+    if not float(second.sum()):
+        return 0.0
+    return 2 * float((first * second).sum()) / total

@@ -1,10 +1,20 @@
 """Results as files: masks, label maps, NIfTI, DICOM, figures of one radiograph; COCO, Parquet, a report of many."""
 
-from .coco import write_coco
-from .formats import COLLECTIONS, FORMATS, SegmentedRadiograph, check_formats, file_names, is_dicom_file, save
+from .coco import MaskedImage, write_coco
+from .formats import (
+    COLLECTIONS,
+    FORMATS,
+    Saved,
+    SegmentedRadiograph,
+    check_formats,
+    file_names,
+    is_dicom_file,
+    save,
+    save_with_notes,
+)
 from .masks import label_map, one_bit_png
 from .nifti import geometry, save_nifti
-from .overlay import draw_overlay
+from .overlay import Box, draw_overlay, upright_field
 from .parquet import write_parquet
 from .report import Column, Entry, write_report
 from .rle import decode, encode
@@ -12,8 +22,11 @@ from .rle import decode, encode
 __all__ = [
     "COLLECTIONS",
     "FORMATS",
+    "Box",
     "Column",
     "Entry",
+    "MaskedImage",
+    "Saved",
     "SegmentedRadiograph",
     "check_formats",
     "decode",
@@ -25,7 +38,9 @@ __all__ = [
     "label_map",
     "one_bit_png",
     "save",
+    "save_with_notes",
     "save_nifti",
+    "upright_field",
     "write_coco",
     "write_parquet",
     "write_report",

@@ -5,48 +5,54 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TextIO
 
 from ..files import written
 
-__all__ = ["write_coco"]
+__all__ = ["MaskedImage", "write_coco"]
+
+
+@dataclass(frozen=True)
+class MaskedImage:
+    """An image with its masks.
+
+    Attributes:
+        file_name: as the table names it.
+        rows: of the image.
+        columns: of the image.
+        masks: by structure, see :func:`cxr_attn_unet.output.encode`.
+    """
+
+    file_name: str
+    rows: int
+    columns: int
+    masks: Mapping[str, Mapping[str, Any]]
 
 
 def write_coco(
-    path: str | os.PathLike, records: Iterable[Mapping[str, Any]], structures: Sequence[str], about: str = ""
+    path: str | os.PathLike, images: Iterable[MaskedImage], structures: Sequence[str], about: str = ""
 ) -> None:
-    """COCO's JSON: an image a radiograph, an annotation a structure found in it, masks over the file's own pixels.
+    """COCO's JSON: one entry per image, one annotation per structure found in it, masks over the file's own pixels.
 
     Lin et al., Microsoft COCO, arXiv:1405.0312; the format: https://cocodataset.org/#format-data.
 
     Args:
         path: file to write.
-        records: with ``path``, ``rows``, ``columns``, and ``rle`` by structure.
+        images: taken one at a time.
         structures: the categories, numbered from 1.
         about: description of the whole.
     """
     categories = [{"id": i, "name": name, "supercategory": "anatomy"} for i, name in enumerate(structures, 1)]
+    head = json.dumps({"info": {"description": about}, "categories": categories})
     with (
         written(path) as temporary,
         open(temporary, "w", encoding="utf-8") as file,
         open(f"{temporary}.annotations", "w+", encoding="utf-8") as annotations,
     ):
         try:
-            file.write(json.dumps({"info": {"description": about}, "categories": categories})[:-1] + ', "images": [')
-            annotation_id = 0
-            for image_id, record in enumerate(records, 1):
-                image = {"id": image_id, "file_name": record["path"]}
-                image |= {"width": record["columns"], "height": record["rows"]}
-                file.write((",\n" if image_id > 1 else "\n") + json.dumps(image))
-                for category in categories:
-                    encoded = record["rle"].get(category["name"])
-                    if encoded is None or not encoded["area"]:
-                        continue
-                    annotation_id += 1
-                    annotation = {"id": annotation_id, "image_id": image_id, "category_id": category["id"]}
-                    annotation |= {"segmentation": {"size": encoded["size"], "counts": encoded["counts"]}}
-                    annotation |= {"area": encoded["area"], "bbox": encoded["bbox"], "iscrowd": 0}
-                    annotations.write((",\n" if annotation_id > 1 else "\n") + json.dumps(annotation))
+            file.write(head[:-1] + ', "images": [')
+            _write_images(images, structures, file, annotations)
             file.write('], "annotations": [')
             annotations.seek(0)
             for line in annotations:
@@ -54,3 +60,30 @@ def write_coco(
             file.write("]}\n")
         finally:
             os.unlink(annotations.name)
+
+
+def _write_images(images: Iterable[MaskedImage], structures: Sequence[str], file: TextIO, annotations: TextIO) -> None:
+    """Items of both lists, to two files, for an image is read once."""
+    annotation_id = 0
+    for image_id, image in enumerate(images, 1):
+        entry = {"id": image_id, "file_name": image.file_name, "width": image.columns, "height": image.rows}
+        file.write(_separator(image_id) + json.dumps(entry))
+        for category_id, structure in enumerate(structures, 1):
+            encoded = image.masks.get(structure)
+            if encoded is None or not encoded["area"]:
+                continue
+            annotation_id += 1
+            annotation = {
+                "id": annotation_id,
+                "image_id": image_id,
+                "category_id": category_id,
+                "segmentation": {"size": encoded["size"], "counts": encoded["counts"]},
+                "area": encoded["area"],
+                "bbox": encoded["bbox"],
+                "iscrowd": 0,
+            }
+            annotations.write(_separator(annotation_id) + json.dumps(annotation))
+
+
+def _separator(number: int) -> str:
+    return "\n" if number == 1 else ",\n"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -14,23 +14,15 @@ from pydicom.uid import generate_uid
 from ..files import written
 from ..io import RadiographError
 from ..structures import REGISTRY
+from .dicom_header import carry_over
+
+if TYPE_CHECKING:
+    import highdicom as hd
 
 __all__ = ["check_codes", "write_dicom_seg"]
 
 ANATOMICAL_STRUCTURE = ("123037004", "SCT", "Anatomical Structure")  # category, PS3.16 CID 7150
-IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-# of type 2: must be there, may be empty
-MAY_BE_EMPTY = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
+ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
 NAME = "cxr-attn-unet"
 
 
@@ -54,7 +46,7 @@ def write_dicom_seg(
     masks: Mapping[str, np.ndarray],
     version: str,
     versions: Mapping[str, str] | None = None,
-) -> None:
+) -> list[str]:
     """Write the masks of a radiograph as one binary Segmentation, one segment per structure; overlaps are kept.
 
     Patient and study are those of the source, whose instance is referred to. Structures of which nothing was found are
@@ -67,71 +59,78 @@ def write_dicom_seg(
         version: of this package.
         versions: by structure, of the weights.
 
+    Returns:
+        what was not carried over from the source because it breaks the rules of DICOM, in words; empty if nothing.
+
     Raises:
         RadiographError: the source lacks a UID, or there is nothing to write.
         ValueError: a mask of another size, or of a structure that has no code here.
     """
+    # without the pixels, which nothing here needs; also where the file's preamble is missing
+    data = pydicom.dcmread(source, stop_before_pixels=True, force=True)
+    header, notes = carry_over(data, source)
+    check_codes(masks)
+    found = {structure: mask for structure, mask in masks.items() if mask.any()}
+    if not found:
+        raise RadiographError(f"{source}: nothing was found in it, so there is no segmentation to write.")
+    size = (int(data.Rows), int(data.Columns))
+    for structure, mask in found.items():
+        if mask.shape != size:
+            raise ValueError(f"the mask of {structure} is {mask.shape}, but {source} is {size} (rows, columns)")
+    segmentation = _segmentation(header, found, version, versions or {})
+    with written(Path(path)) as temporary:
+        segmentation.save_as(temporary)
+    return notes
+
+
+def _segmentation(
+    header: pydicom.Dataset, masks: Mapping[str, np.ndarray], version: str, versions: Mapping[str, str]
+) -> Any:
+    """highdicom's object of masks ``(rows, columns)``, none of them empty."""
     import highdicom as hd  # an extra
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # values that break the standard and do not matter here
-        data = pydicom.dcmread(source)
-        lacking = [name for name in IDENTITY if not data.get(name)]
-        if lacking:
-            raise RadiographError(
-                f"{source}: has no {', '.join(lacking)}, to which a segmentation must refer. Export it anew, or choose "
-                "another format than dicom-seg."
-            )
-        for name in MAY_BE_EMPTY:
-            if name not in data:
-                setattr(data, name, None)
-        # A projection has no planes. With a frame of reference, their positions would be asked for; with a spacing,
-        # highdicom writes measures that it does not read back without a slice's thickness. The source has both.
-        for name in ("FrameOfReferenceUID", "PixelSpacing"):
-            data.pop(name, None)
-        check_codes(masks)
-        found = {structure: mask for structure, mask in masks.items() if mask.any()}
-        if not found:
-            raise RadiographError(f"{source}: nothing was found in it, so there is no segmentation to write.")
-        size = (int(data.Rows), int(data.Columns))
-        for structure, mask in found.items():
-            if mask.shape != size:
-                raise ValueError(f"the mask of {structure} is {mask.shape}, but {source} is {size} (rows, columns)")
-        descriptions = []
-        for number, structure in enumerate(found, 1):
-            known = REGISTRY[structure]
-            code = known.code
-            algorithm = hd.AlgorithmIdentificationSequence(
-                f"{NAME} {structure}",
-                hd.sr.CodedConcept("123109", "DCM", "Artificial Intelligence"),
-                (versions or {}).get(structure, version),
-            )
-            descriptions.append(
-                hd.seg.SegmentDescription(
-                    number,
-                    known.title,
-                    hd.sr.CodedConcept(*ANATOMICAL_STRUCTURE),
-                    hd.sr.CodedConcept(code.value, "SCT", code.meaning),
-                    hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-                    algorithm,
-                    display_color=hd.color.CIELabColor.from_rgb(*known.colour),
-                )
-            )
-        segmentation = hd.seg.Segmentation(
-            [data],
-            np.stack(list(found.values()), -1)[None].astype(np.uint8),
-            hd.seg.SegmentationTypeValues.BINARY,
-            descriptions,
-            series_instance_uid=generate_uid(),
-            series_number=1,
-            sop_instance_uid=generate_uid(),
-            instance_number=1,
-            manufacturer=NAME,
-            manufacturer_model_name=NAME,
-            software_versions=version,
-            device_serial_number="none",  # required; software has none
-            content_label="CHEST_ANATOMY",
-        )
-        segmentation.SeriesDescription = "Lungs, heart, clavicles and ribs"
-        with written(Path(path)) as temporary:
-            segmentation.save_as(temporary)
+    descriptions = []
+    for number, structure in enumerate(masks, 1):
+        descriptions.append(_description(number, structure, versions.get(structure, version)))
+    segmentation = hd.seg.Segmentation(
+        [header],
+        np.stack(list(masks.values()), -1)[None].astype(np.uint8),
+        hd.seg.SegmentationTypeValues.BINARY,
+        descriptions,
+        series_instance_uid=generate_uid(),
+        series_number=1,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer=NAME,
+        manufacturer_model_name=NAME,
+        software_versions=version,
+        device_serial_number="none",  # required; software has none
+        content_label="CHEST_ANATOMY",
+    )
+    segmentation.SeriesDescription = "Lungs, heart, clavicles and ribs"
+    return segmentation
+
+
+def _description(number: int, structure: str, version: str) -> hd.seg.SegmentDescription:
+    """The segment of a structure.
+
+    Raises:
+        ValueError: the structure has no code.
+    """
+    import highdicom as hd
+
+    known = REGISTRY[structure]
+    if known.code is None:
+        raise ValueError(f"dicom-seg cannot name {structure}: no SNOMED CT code is known.")
+    algorithm = hd.AlgorithmIdentificationSequence(
+        f"{NAME} {structure}", hd.sr.CodedConcept(*ARTIFICIAL_INTELLIGENCE), version
+    )
+    return hd.seg.SegmentDescription(
+        number,
+        known.title,
+        hd.sr.CodedConcept(*ANATOMICAL_STRUCTURE),
+        hd.sr.CodedConcept(known.code.value, "SCT", known.code.meaning),
+        hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm,
+        display_color=hd.color.CIELabColor.from_rgb(*known.colour),
+    )

@@ -21,17 +21,19 @@ from ..structures import colour_of, label_values
 from .dicom_seg import check_codes, write_dicom_seg
 from .masks import label_map, one_bit_png
 from .nifti import save_nifti
-from .overlay import draw_overlay
+from .overlay import Box, draw_overlay, upright_field
 
 __all__ = [
     "COLLECTIONS",
     "FORMATS",
     "Format",
+    "Saved",
     "SegmentedRadiograph",
     "check_formats",
     "file_names",
     "is_dicom_file",
     "save",
+    "save_with_notes",
 ]
 
 OVERLAY_SIDE = 1024
@@ -58,6 +60,10 @@ class SegmentedRadiograph(Protocol):
     def versions(self) -> Mapping[str, str]:
         """By structure, the version of the weights."""
 
+    @property
+    def field(self) -> Box | None:
+        """The part of the radiograph's pixels that pictures show; all of it if ``None``."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -66,14 +72,15 @@ class Format:
     Attributes:
         description: for ``--help``.
         ending: of the file's name behind the stem; with ``{structure}`` in it, there is one file per structure.
-        write: takes the results and a path by structure, or by ``""`` where there is one file.
+        write: takes the results and a path by structure, or by ``""`` where there is one file; returns what was odd
+            while it wrote, in words.
         packages: what it needs beyond the package's own dependencies.
         dicom_only: whether only DICOM radiographs have it.
     """
 
     description: str
     ending: str
-    write: Callable[[SegmentedRadiograph, Mapping[str, Path]], None]
+    write: Callable[[SegmentedRadiograph, Mapping[str, Path]], list[str] | None]
     packages: tuple[str, ...] = ()
     dicom_only: bool = False
 
@@ -119,23 +126,22 @@ def _write_label_map_nifti(result: SegmentedRadiograph, paths: Mapping[str, Path
     save_nifti(label_map(result.masks), result.radiograph, paths[""])
 
 
-def _write_dicom_seg(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+def _write_dicom_seg(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> list[str]:
     source = result.radiograph.path
     if not is_dicom_file(source):
         raise RadiographError(f"{source}: not DICOM, which dicom-seg needs. Choose another format.")
-    write_dicom_seg(paths[""], source, result.masks, __version__, result.versions)
+    return write_dicom_seg(paths[""], source, result.masks, __version__, result.versions)
 
 
 def _write_overlay(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
-    picture = draw_overlay(result.radiograph, result.masks, result.measurements, OVERLAY_SIDE)
+    picture = draw_overlay(result.radiograph, result.masks, result.measurements, OVERLAY_SIDE, result.field)
     _save_picture(picture, paths[""], quality=JPEG_QUALITY)
 
 
 def _write_figure(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
-    radiograph = result.radiograph
-    shown = list(result.masks)[:CORNERS]
-    upright = {structure: radiograph.orientation.apply(result.masks[structure]) for structure in shown}
-    _save_picture(four_around(radiograph.upright(), upright), paths[""], optimize=True)
+    shown = {structure: result.masks[structure] for structure in list(result.masks)[:CORNERS]}
+    pixels, masks = upright_field(result.radiograph, shown, result.field)
+    _save_picture(four_around(pixels, masks), paths[""], optimize=True)
 
 
 def _save_picture(picture: Image.Image, path: Path, **options: int) -> None:
@@ -258,12 +264,33 @@ def save(
         ImportError: the format needs a package that is not installed.
         OSError: cannot be written.
     """
+    return save_with_notes(result, folder, formats, stem).files
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What :func:`save_with_notes` wrote.
+
+    Attributes:
+        files: in the order of the formats.
+        notes: what was odd while they were written, in words; empty if nothing.
+    """
+
+    files: list[Path]
+    notes: list[str]
+
+
+def save_with_notes(
+    result: SegmentedRadiograph, folder: str | os.PathLike, formats: Sequence[str] = ("png",), stem: str | None = None
+) -> Saved:
+    """As :func:`save`, and also says what was odd, such as header values that a format cannot hold."""
     if stem is None:
         stem = radiograph_stem(result.radiograph.path)
-    files: list[Path] = []
+    saved = Saved([], [])
     for form in dict.fromkeys(formats):
         names = _names(stem, list(result.masks), form)
         paths = {structure: Path(folder) / name for structure, name in names.items()}
-        FORMATS[form].write(result, paths)
-        files.extend(paths.values())
-    return files
+        notes = FORMATS[form].write(result, paths)
+        saved.files.extend(paths.values())
+        saved.notes.extend(notes or ())
+    return saved

@@ -11,7 +11,39 @@ from ..analysis.measurements import heart_diameter, thoracic_diameter
 from ..figures import annotated
 from ..io import Radiograph
 
-__all__ = ["draw_overlay"]
+__all__ = ["Box", "draw_overlay", "upright_field"]
+
+Box = tuple[int, int, int, int]  # (top, bottom, left, right): rows from top to before bottom, columns alike
+
+
+def upright_field(
+    radiograph: Radiograph, masks: Mapping[str, np.ndarray], field: Box | None = None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The part of a picture that shows the radiograph, upright, with its masks.
+
+    Args:
+        radiograph: as read.
+        masks: by structure, ``(rows, columns)`` as stored; may have a higher resolution than the radiograph.
+        field: in the radiograph's pixels; all of it if not given.
+
+    Returns:
+        pixels ``(rows, columns)``, and masks ``(rows, columns)`` by structure.
+    """
+    apply = radiograph.orientation.apply
+    rows, columns = radiograph.pixels.shape
+    if field is None or field == (0, rows, 0, columns):
+        return radiograph.upright(), {name: apply(mask) for name, mask in masks.items()}
+    top, bottom, left, right = field
+    cropped = {}
+    for name, mask in masks.items():
+        row_scale = mask.shape[0] / rows
+        column_scale = mask.shape[1] / columns
+        inside = mask[
+            round(top * row_scale) : round(bottom * row_scale),
+            round(left * column_scale) : round(right * column_scale),
+        ]
+        cropped[name] = apply(inside)
+    return apply(radiograph.pixels[top:bottom, left:right]), cropped
 
 
 def draw_overlay(
@@ -19,6 +51,7 @@ def draw_overlay(
     masks: Mapping[str, np.ndarray],
     measurements: Mapping[str, float | str | None],
     side: int = 1024,
+    field: Box | None = None,
 ) -> Image.Image:
     """The upright radiograph with outlines in fixed colours, both diameters of the ratio, and a legend.
 
@@ -27,8 +60,9 @@ def draw_overlay(
         masks: by structure, ``(rows, columns)`` bool over the file's own pixels, as stored.
         measurements: of which the cardiothoracic ratio is written; without it no diameters are drawn.
         side: of the square that the picture fits, in pixels.
+        field: the part of the radiograph's pixels that is shown; all of it if not given.
     """
-    upright = {structure: radiograph.orientation.apply(mask) for structure, mask in masks.items()}
+    pixels, upright = upright_field(radiograph, masks, field)
     lines: list[tuple[float, float, float]] = []
     note = ""
     ratio = measurements.get("cardiothoracic_ratio")
@@ -37,4 +71,4 @@ def draw_overlay(
             if diameter is not None:
                 lines.append((diameter.row, diameter.start, diameter.stop))
         note = f"CTR {ratio:.2f}"
-    return annotated(radiograph.upright(), upright, lines, note, side)
+    return annotated(pixels, upright, lines, note, side)

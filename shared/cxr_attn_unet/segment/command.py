@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..inference.segmenter import Segmenter
+from ..inference.segmenter import Segmenter, bundle_structures
 from ..output import COLLECTIONS, FORMATS, check_formats
 from .inputs import find_inputs
-from .job import STATE_FOLDER, segment_files
+from .job import segment_files
+from .settings import STATE_FOLDER
 
 __all__ = ["EXAMPLES", "add_arguments", "main"]
+
+NOT_STARTED = 2
 
 EXAMPLES = """examples:
   cxr-attn-unet segment radiograph.dcm -o masks
@@ -20,19 +24,19 @@ EXAMPLES = """examples:
   cxr-attn-unet segment RADIOGRAPHS -o masks --structures lungs heart --device cuda --batch-size 16
   find archive -name '*.dcm' | cxr-attn-unet segment - -o masks --format parquet
 
-The same command again resumes where it was stopped. Exit status: 0 all segmented, 1 some failed (see failures.csv),
-2 nothing could be started, 130 interrupted. For research; not a medical device, not for diagnosis.
+The same command, run again, resumes where it was stopped. Exit status: 0 all segmented, 1 some failed (see
+failures.csv), 2 nothing could be started, 130 interrupted. For research; not a medical device, not for diagnosis.
 
 formats:
 """ + "\n".join(f"  {name:15} {form.description}" for name, form in (FORMATS | COLLECTIONS).items())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options to a parser."""
     parser.add_argument(
         "inputs", nargs="+", metavar="FILE_OR_FOLDER", help="radiographs; - reads paths from standard input"
     )
-    parser.add_argument("-o", "--output", required=True, help="folder for everything that is made")
+    parser.add_argument("-o", "--output", required=True, help="folder for all results")
     parser.add_argument(
         "--format",
         nargs="+",
@@ -45,55 +49,86 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--structures", nargs="+", metavar="NAME", help="such as lungs heart (default: all)")
     parser.add_argument("--bundles", help="folder of the bundles (default: those of this package, or $CXR_BUNDLES)")
     parser.add_argument("--device", help="such as cpu, cuda:1 (default: a GPU where there is one)")
-    parser.add_argument("--batch-size", type=int, default=1, help="radiographs a batch; more pays on GPUs (default: 1)")
-    parser.add_argument("--threshold", type=float, help="probability from which a pixel belongs (default: 0.5)")
-    parser.add_argument("--tta", action="store_true", help="average five views of each (test-time augmentation)")
-    parser.add_argument("--workers", type=int, default=2, help="threads that read and write (default: 2)")
-    parser.add_argument("--overwrite", action="store_true", help="do anew what was finished before")
-    parser.add_argument("--no-report", action="store_true", help="no report.html")
+    parser.add_argument(
+        "--batch-size", type=int, default=1, help="radiographs per batch; more is faster on GPUs (default: 1)"
+    )
+    parser.add_argument(
+        "--threshold", type=float, help="probability above which a pixel is part of a structure (default: 0.5)"
+    )
+    parser.add_argument(
+        "--tta", action="store_true", help="test-time augmentation: average five views of each radiograph"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="threads that read, and as many that write (default: 2)")
+    parser.add_argument("--overwrite", action="store_true", help="segment again what is finished already")
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html")
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    for name in ("batch_size", "workers"):
-        if getattr(options, name) < 1:
-            return _stop(f"--{name.replace('_', '-')} is {getattr(options, name)}, must be 1 or more")
     output = Path(options.output)
     try:
+        _check_numbers(options)
+        # before weights are loaded, for that takes longer
+        check_formats(options.formats, bundle_structures(options.structures, options.bundles))
         segmenter = Segmenter.from_bundles(
             options.structures, options.bundles, options.device, options.threshold, options.tta
         )
-        check_formats(options.formats, segmenter.structures)
+        _check_output(output)
     except (FileNotFoundError, ImportError, ValueError, RuntimeError) as error:
         return _stop(str(error))
-    try:
-        (output / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output).close()
-    except OSError as error:
-        return _stop(f"cannot write to {output} ({error.strerror}); name another folder with --output")
-    given = [line for entry in options.inputs for line in (_lines() if entry == "-" else [entry])]
-    inputs, failures = find_inputs(given, output)
-    if not inputs:
-        for _, reason in failures:
-            print(reason, file=sys.stderr)
+    found = find_inputs(_given(options.inputs), output)
+    if not found.inputs:
+        for failure in found.failures:
+            print(failure.reason, file=sys.stderr)
         return _stop("there is nothing to segment")
     return segment_files(
         segmenter,
-        inputs,
+        found.inputs,
         output,
         options.formats,
-        failures=failures,
+        failures=found.failures,
         batch_size=options.batch_size,
         workers=options.workers,
         overwrite=options.overwrite,
         report=not options.no_report,
+        ignored=found.ignored,
     )
 
 
-def _lines() -> list[str]:
-    return [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Make sure that numbers are in range.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in ("batch_size", "workers"):
+        value = getattr(options, name)
+        if value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}, must be 1 or more")
 
 
-def _stop(message: str, status: int = 2) -> int:
+def _check_output(output: Path) -> None:
+    """Make sure that results can be written.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    try:
+        (output / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output).close()
+    except OSError as error:
+        raise ValueError(f"cannot write to {output} ({error.strerror}); name another folder with --output") from error
+
+
+def _given(inputs: Iterable[str]) -> Iterator[str]:
+    """The inputs as given, with the lines of standard input in place of ``-``."""
+    for entry in inputs:
+        if entry == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield entry
+
+
+def _stop(message: str) -> int:
     print(f"cxr-attn-unet: {message}", file=sys.stderr)
-    return status
+    return NOT_STARTED

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from .inputs import Input
+from .record import VERSION, Record
 
-__all__ = ["Journal", "mark"]
+__all__ = ["Journal"]
 
 
 class Journal:
-    """What was finished, a JSON line a radiograph; appended at once, so that a run may be stopped at any time.
+    """What is finished: a file of JSON lines, appended at once, so that a run may be stopped at any time.
+
+    A line holds the record of a radiograph, or says that the record of a stem is withdrawn. Whoever replaces results
+    withdraws their record before: a run that is stopped in between must not leave a record beside files that it does
+    not describe. Lines of another version and lines that cannot be read are passed over; their radiographs are
+    segmented again. May be used by several threads.
 
     Args:
         path: the file; made with the first line.
@@ -22,67 +28,87 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
-        self._offsets: dict[str, int] = {}
-        self._heads: dict[str, dict[str, Any]] = {}
+        self._offsets: dict[str, int] = {}  # of the line that counts, by stem
+        self._lock = threading.Lock()
         if self.path.exists():
             self._read()
 
+    def add(self, record: Record) -> None:
+        """Append the record of a finished radiograph.
+
+        Raises:
+            OSError: it cannot be written; the journal is as it was.
+        """
+        with self._lock:
+            self._offsets[record.stem] = self._append(record.to_json())
+
+    def withdraw(self, stem: str) -> None:
+        """Take back what is said of a stem, because its results are about to be replaced.
+
+        Raises:
+            OSError: it cannot be written; the journal is as it was.
+        """
+        with self._lock:
+            if stem in self._offsets:
+                self._append(json.dumps({"version": VERSION, "withdrawn": stem}, ensure_ascii=False))
+                del self._offsets[stem]
+
+    def get(self, stem: str) -> Record | None:
+        """The record of a stem; ``None`` if there is none."""
+        offset = self._offsets.get(stem)
+        if offset is None:
+            return None
+        with open(self.path, "rb") as file:
+            file.seek(offset)
+            return Record.from_json(_parsed(file.readline()))
+
+    def records(self, stems: Iterable[str]) -> Iterator[Record]:
+        """The record of each stem that has one."""
+        for stem in stems:
+            record = self.get(stem)
+            if record is not None:
+                yield record
+
     def _read(self) -> None:
-        sound = 0
+        offset = 0
         with open(self.path, "rb") as file:
             for line in file:
-                try:
-                    record = json.loads(line)
-                    assert line.endswith(b"\n")
-                except (ValueError, AssertionError):
+                if not line.endswith(b"\n"):
                     break  # the last line of a run that was killed
-                self._remember(record, sound)
-                sound += len(line)
-        if sound < self.path.stat().st_size:
-            os.truncate(self.path, sound)
+                self._remember(line, offset)
+                offset += len(line)
+        if offset < self.path.stat().st_size:
+            os.truncate(self.path, offset)
 
-    def _remember(self, record: dict[str, Any], offset: int) -> None:
-        self._offsets[record["path"]] = offset
-        self._heads[record["path"]] = {key: record[key] for key in ("identity", "mark", "stem", "files")}
+    def _remember(self, line: bytes, offset: int) -> None:
+        try:
+            content = _parsed(line)
+            if content.get("version") == VERSION and "withdrawn" in content:
+                self._offsets.pop(content["withdrawn"], None)
+            else:
+                self._offsets[Record.from_json(content).stem] = offset
+        except (ValueError, TypeError):
+            return
 
-    def finished(self, entry: Input, identity: str, files: Sequence[Path], needs: Sequence[str] = ()) -> bool:
-        """Whether an input's results are all there, made from the same file by the same weights and settings.
-
-        Args:
-            entry: the input.
-            identity: see :class:`~cxr_attn_unet.inference.segmenter.Segmenter`.
-            files: the results that are wanted.
-            needs: keys that its record must have.
-        """
-        head = self._heads.get(entry.path)
-        if head is None or (head["identity"], head["stem"], head["mark"]) != (identity, entry.stem, mark(entry.path)):
-            return False
-        if any(key not in self[entry.path] for key in needs):
-            return False
-        return {str(file) for file in files} <= set(head["files"]) and all(file.is_file() for file in files)
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Append a record with ``path``, ``stem``, ``identity``, ``mark`` and ``files``."""
+    def _append(self, line: str) -> int:
+        """Write a whole line or nothing; returns where it starts."""
+        data = line.encode("utf-8", "surrogateescape") + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab") as file:
-            offset = file.tell()
-            file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n")
-        self._remember(record, offset)
-
-    def __contains__(self, path: str) -> bool:
-        return path in self._offsets
-
-    def __getitem__(self, path: str) -> dict[str, Any]:
-        with open(self.path, "rb") as file:
-            file.seek(self._offsets[path])
-            return json.loads(file.readline())
-
-    def records(self, paths: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """The last record of each path that has one."""
-        return (self[path] for path in paths if path in self)
+        with open(self.path, "ab", buffering=0) as file:
+            offset = file.seek(0, os.SEEK_END)
+            if file.write(data) != len(data):
+                file.truncate(offset)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return offset
 
 
-def mark(path: str | os.PathLike) -> list[int]:
-    """Size in bytes and time of last change in ns; equal where a file was not changed."""
-    status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns]
+def _parsed(line: bytes) -> dict:
+    """A line's content.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    content = json.loads(line.decode("utf-8", "surrogateescape"))
+    if not isinstance(content, dict):
+        raise ValueError("the line is no JSON object")
+    return content

@@ -3,93 +3,125 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..analysis.measurements import MEASUREMENTS
+from ..analysis.measurements import AREA, MEASUREMENTS
 from ..files import written
-from ..output import Column, Entry, write_coco, write_parquet, write_report
+from ..output import Column, Entry, MaskedImage, write_coco, write_parquet, write_report
+from .inputs import Failure, Input
+from .journal import Journal
+from .record import Record
+from .settings import Settings, thumbnail
 
-__all__ = ["STATE_FOLDER", "thumbnail", "write_tables"]
+__all__ = ["Finished", "write_tables"]
 
-STATE_FOLDER = ".segment"  # in the output, makes a run resumable
 REPORT_COLUMNS = ("cardiothoracic_ratio", "heart_area", "lungs_area", "lung_ratio", "clavicle_asymmetry")
+MORE_REPORT_COLUMNS = (
+    Column("confidence", "confidence", tip="The least of the structures' confidences; see measurements.csv"),
+    Column(
+        "spacing_source",
+        "spacing",
+        tip="What the file's pixel spacing measures: in the patient, calibrated, at the detector, or given without "
+        "saying where",
+    ),
+)
 
 
-def thumbnail(stem: str) -> Path:
-    """Of a radiograph in the output folder, for the report."""
-    return Path(STATE_FOLDER) / "thumbnails" / f"{stem}.jpg"
+class Finished:
+    """The finished radiographs of a run with their records, read one at a time, as often as wanted.
+
+    Args:
+        journal: holds the records.
+        entries: those that are finished, in order.
+    """
+
+    def __init__(self, journal: Journal, entries: Sequence[Input]) -> None:
+        self._journal = journal
+        self._entries = entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[tuple[Input, Record]]:
+        for entry in self._entries:
+            record = self._journal.get(entry.stem)
+            if record is not None:
+                yield entry, record
 
 
-def write_tables(
-    job: Any,
-    journal: Any,
-    done: Sequence[str],
-    formats: Sequence[str],
-    failed: Sequence[tuple[str, str]],
-    skipped: Sequence[tuple[str, str]],
-    report: bool,
-) -> None:
-    output, structures = job.output, job.segmenter.structures
-    about = (
-        "cxr-attn-unet "
-        + __version__
-        + "; weights: "
-        + ", ".join(f"{structure} {version}" for structure, version in job.segmenter.versions.items())
-    )
-    columns = _columns(structures, job.segmenter.tta)
-    rows = (_row(record) for record in journal.records(done))
-    _write_csv(output / "measurements.csv", [name for name, _ in columns], rows)
-    if failed or skipped:
-        lines = [{"file": path, "kind": "failed", "reason": reason} for path, reason in failed]
-        lines += [{"file": path, "kind": "skipped", "reason": reason} for path, reason in skipped]
-        _write_csv(output / "failures.csv", ["file", "kind", "reason"], lines)
-    else:
-        (output / "failures.csv").unlink(missing_ok=True)
-    if "coco" in formats:
-        write_coco(output / "coco.json", journal.records(done), structures, about)
-    if "parquet" in formats:
-        texts = [("rle_" + structure, "text") for structure in structures]
-        rows = (
-            _row(record, joined=False)
-            | {f"rle_{structure}": encoded["counts"] for structure, encoded in record["rle"].items()}
-            for record in journal.records(done)
-        )
-        write_parquet(output / "segmentations.parquet", rows, [*columns, *texts])
-    if report:
-        write_report(
-            output / "report.html",
-            (_entry(job, record) for record in journal.records(done)),
-            [
-                *(Column(name, MEASUREMENTS[name][0], "", *MEASUREMENTS[name][1:]) for name in REPORT_COLUMNS),
-                Column(
-                    "confidence", "confidence", tip="The least of the structures' confidences; see measurements.csv"
-                ),
-            ],
-            [*failed, *skipped],
-            about=about,
-        )
+def write_tables(settings: Settings, finished: Finished, failures: Sequence[Failure]) -> None:
+    """Write ``measurements.csv``, ``failures.csv`` where there are some, and the tables and report that are wanted.
+
+    Args:
+        settings: what is wanted.
+        finished: the radiographs that have results.
+        failures: the files that have none.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    output = settings.output
+    columns = _columns(settings)
+    rows = (_row(entry, record) | {"warnings": "; ".join(record.warnings)} for entry, record in finished)
+    _write_csv(output / "measurements.csv", list(columns), rows)
+    _write_failures(output / "failures.csv", failures)
+    if "coco" in settings.formats:
+        images = (_masked_image(entry, record) for entry, record in finished)
+        write_coco(output / "coco.json", images, settings.structures, _about(settings))
+    if "parquet" in settings.formats:
+        for structure in settings.structures:
+            columns[f"rle_{structure}"] = "text"
+        rows = (_row(entry, record) | _encoded(record) for entry, record in finished)
+        write_parquet(output / "segmentations.parquet", rows, list(columns.items()))
+    if settings.report:
+        _write_report(settings, finished, failures)
 
 
-def _columns(structures: Sequence[str], tta: bool) -> list[tuple[str, str]]:
-    """(name, type) of the columns of the tables."""
-    names = [("file", "text"), ("name", "text"), ("rows", "integer"), ("columns", "integer")]
-    names += [("row_spacing_mm", "number"), ("column_spacing_mm", "number")]
-    names += [(name, "number") for name in MEASUREMENTS] + [("length_unit", "text"), ("area_unit", "text")]
-    names += [(f"confidence_{structure}", "number") for structure in structures]
-    names += [(f"agreement_{structure}", "number") for structure in structures if tta]
-    return [*names, ("warnings", "texts")]
+def _about(settings: Settings) -> str:
+    weights = ", ".join(f"{structure} {version}" for structure, version in settings.versions.items())
+    return f"cxr-attn-unet {__version__}; weights: {weights}"
 
 
-def _row(record: Mapping[str, Any], joined: bool = True) -> dict[str, Any]:
-    row, column = record["spacing"] or (None, None)
-    values = {"file": record["path"], "name": record["stem"], "rows": record["rows"], "columns": record["columns"]}
-    values |= {"row_spacing_mm": row, "column_spacing_mm": column} | record["measurements"]
-    values |= {f"confidence_{structure}": value for structure, value in record["confidences"].items()}
-    values |= {f"agreement_{structure}": value for structure, value in record["agreements"].items()}
-    return values | {"warnings": "; ".join(record["warnings"]) if joined else record["warnings"]}
+def _columns(settings: Settings) -> dict[str, str]:
+    """Types of the tables' columns by name, in order; see :func:`cxr_attn_unet.output.write_parquet`."""
+    columns = {"file": "text", "name": "text", "rows": "integer", "columns": "integer"}
+    columns |= {"row_spacing_mm": "number", "column_spacing_mm": "number", "spacing_source": "text"}
+    for name in MEASUREMENTS:
+        columns[name] = "number"
+    columns |= {"length_unit": "text", "area_unit": "text"}
+    for structure in settings.structures:
+        columns[f"confidence_{structure}"] = "number"
+    if settings.tta:
+        for structure in settings.structures:
+            columns[f"agreement_{structure}"] = "number"
+    columns["warnings"] = "texts"
+    return columns
+
+
+def _row(entry: Input, record: Record) -> dict[str, Any]:
+    row: dict[str, Any] = {"file": entry.name, "name": entry.stem, "rows": record.rows, "columns": record.columns}
+    if record.spacing is not None:
+        row["row_spacing_mm"] = record.spacing[0]
+        row["column_spacing_mm"] = record.spacing[1]
+        row["spacing_source"] = record.spacing_source
+    row.update(record.measurements)
+    for structure, value in record.confidences.items():
+        row[f"confidence_{structure}"] = value
+    for structure, value in record.agreements.items():
+        row[f"agreement_{structure}"] = value
+    row["warnings"] = list(record.warnings)
+    return row
+
+
+def _encoded(record: Record) -> dict[str, str]:
+    return {f"rle_{structure}": encoded["counts"] for structure, encoded in (record.rle or {}).items()}
+
+
+def _masked_image(entry: Input, record: Record) -> MaskedImage:
+    return MaskedImage(entry.name, record.rows, record.columns, record.rle or {})
 
 
 def _write_csv(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -100,17 +132,46 @@ def _write_csv(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any
         writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()
         for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+            writer.writerow({name: _as_text(value) for name, value in row.items()})
 
 
-def _entry(job: Any, record: Mapping[str, Any]) -> Entry:
-    picture = job.output / thumbnail(record["stem"])
-    unit = "mm²" if record["measurements"]["area_unit"] == "mm2" else "px"
+def _as_text(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    lines = []
+    for failure in failures:
+        kind = "skipped" if failure.skipped else "failed"
+        lines.append({"file": failure.name, "kind": kind, "reason": failure.short_reason})
+    _write_csv(path, ["file", "kind", "reason"], lines)
+
+
+def _write_report(settings: Settings, finished: Finished, failures: Sequence[Failure]) -> None:
+    columns = []
+    for name in REPORT_COLUMNS:
+        measurement = MEASUREMENTS[name]
+        columns.append(Column(name, measurement.label, "", measurement.decimals, measurement.definition))
+    columns.extend(MORE_REPORT_COLUMNS)
+    entries = (_report_entry(settings, entry, record) for entry, record in finished)
+    reasons = [(failure.name, failure.short_reason) for failure in failures]
+    write_report(settings.output / "report.html", entries, columns, reasons, about=_about(settings))
+
+
+def _report_entry(settings: Settings, entry: Input, record: Record) -> Entry:
+    picture = settings.output / thumbnail(entry.stem)
+    area_unit = "mm²" if record.measurements["area_unit"] == "mm2" else "px"
+    values: dict[str, float | str | None] = {**record.measurements}
+    values["confidence"] = min(record.confidences.values())
+    values["spacing_source"] = record.spacing_source if record.spacing else None
     return Entry(
-        record["path"],
-        picture.read_bytes() if picture.is_file() else b"",
-        record["measurements"] | {"confidence": min(record["confidences"].values())},
-        record["warnings"],
-        f"{record['stem']}_overlay.jpg" if "overlay" in job.formats else "",
-        {name: unit for name in MEASUREMENTS if name.endswith("area")},
+        name=entry.name,
+        picture=picture.read_bytes() if picture.is_file() else b"",
+        values=values,
+        warnings=record.warnings,
+        link=f"{entry.stem}_overlay.jpg" if "overlay" in settings.formats else "",
+        units={name: area_unit for name, measurement in MEASUREMENTS.items() if measurement.kind == AREA},
     )

@@ -20,11 +20,12 @@ from cxr_attn_unet.datasets import load_data
 from cxr_attn_unet.files import written
 from cxr_attn_unet.inference.segmenter import Segmenter
 from cxr_attn_unet.io import RadiographError, read_radiograph
+from cxr_attn_unet.output import upright_field
 
 QUANTILES = (0.01, 0.5, 0.99)
 WIDER = 0.5
 WIDER_CONFIDENCE = 1.0  # radiographs of other hospitals are segmented less surely than those learnt from
-LEAST_LIKENESS = 0.7  # of what 99 of 100 good radiographs have
+LEAST_SIMILARITY = 0.7  # of what 99 of 100 good radiographs have
 ONE_SIDED = ("confidence", "lung_ratio")
 
 
@@ -65,19 +66,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     chosen = sorted(np.random.default_rng(options.seed).permutation(len(items))[: options.count])
-    pictures, table = [], []
+    pictures = []
+    table = []
     for index in tqdm(chosen, unit="radiograph"):
         found = segmenter(read_radiograph(items[index]["image"]))
-        pixels = found.radiograph.upright()
-        pictures.append(quality.small(pixels))
-        masks = {structure: found.upright(structure) for structure in found.masks}
-        table.append(quality.features(pixels, masks, found.confidences))
+        pixels, masks = upright_field(found.radiograph, found.masks, found.field)
+        pictures.append(quality.letter_boxed(pixels))
+        table.append(quality.features(masks, found.confidences))
     mean = np.nanmean(pictures, 0)
-    least = np.quantile([quality.likenesses(picture, mean)["upright"] for picture in pictures], QUANTILES[0])
+    least = np.quantile([quality.similarities(picture, mean)["upright"] for picture in pictures], QUANTILES[0])
     learnt = {
         "about": f"{len(chosen)} of {len(items)} training radiographs, seed {options.seed}, weights "
         + ", ".join(f"{name} {version}" for name, version in segmenter.versions.items()),
-        "likeness": round(LEAST_LIKENESS * float(least), 3),
+        "similarity": round(LEAST_SIMILARITY * float(least), 3),
         "limits": limits(table),
         "mean": np.round(255 * mean).astype(int).tolist(),
     }

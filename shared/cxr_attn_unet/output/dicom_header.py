@@ -1,0 +1,204 @@
+"""Patient and study of a DICOM file, for objects that are derived from it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from pydicom import config
+from pydicom.charset import python_encoding
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
+from pydicom.uid import UID
+from pydicom.valuerep import DA, DT, TM, validate_value
+
+from ..io import RadiographError
+
+__all__ = ["carry_over"]
+
+IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+# of type 2: must be there, may be empty
+MAY_BE_EMPTY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+# A projection has no planes. With a frame of reference, their positions would be asked for; with a spacing, highdicom
+# writes measures that it does not read back without a slice's thickness. The source has both.
+LEFT_OUT = ("FrameOfReferenceUID", "PixelSpacing")
+SEXES = ("M", "F", "O")
+PATIENT_GROUPS = (0x0010, 0x0012)  # patient, clinical trial
+# of the study, in other groups
+STUDY = (
+    "AccessionNumber",
+    "AdmissionID",
+    "AdmittingDiagnosesDescription",
+    "ConsultingPhysicianName",
+    "NameOfPhysiciansReadingStudy",
+    "PhysiciansOfRecord",
+    "ProcedureCodeSequence",
+    "ReasonForVisit",
+    "ReferencedStudySequence",
+    "ReferringPhysicianName",
+    "RequestingService",
+    "ServiceEpisodeDescription",
+    "ServiceEpisodeID",
+    "StudyDate",
+    "StudyDescription",
+    "StudyID",
+    "StudyTime",
+)
+TEXTS = ("AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UT")
+PARSERS = {"DA": DA, "DT": DT, "TM": TM}
+UTF_8 = "ISO_IR 192"
+UNDECODABLE = "\ufffd"  # what stands for bytes that the character set does not have
+
+logger = logging.getLogger(__name__)
+
+
+def carry_over(source: Dataset, path: str | os.PathLike) -> tuple[Dataset, list[str]]:
+    """The header of a radiograph, with nothing in it that breaks the rules of DICOM.
+
+    A value that its type does not allow (sex ``MALE``, a date ``01.02.1950``) is left empty, for its meaning can only
+    be guessed. So is text of a character set that DICOM does not know, unless it is plain ASCII.
+
+    Args:
+        source: as read from the file.
+        path: the file, for messages.
+
+    Returns:
+        the header, and what was left empty of patient and study, in words. The values themselves are not among the
+        words: they may name a patient.
+
+    Raises:
+        RadiographError: it has no UIDs to refer to.
+    """
+    _check_identity(source, path)
+    unknown_characters = not _knows_characters(source)
+    header = Dataset()
+    header.file_meta = getattr(source, "file_meta", FileMetaDataset())
+    empty: list[str] = []
+    for tag in source.keys():  # noqa: SIM118 - iterating a dataset would read every value
+        if tag.is_private:
+            continue
+        element = _sound_element(source, tag, unknown_characters)
+        if element is not None:
+            header.add(element)
+        elif _is_of_patient_or_study(tag):
+            empty.append(_keyword(tag))
+    for name in MAY_BE_EMPTY:
+        if name not in header:
+            setattr(header, name, None)
+    for name in LEFT_OUT:
+        header.pop(name, None)
+    _set_characters(header)
+    notes = []
+    if empty:
+        notes.append(f"left empty in the DICOM segmentation, for DICOM does not allow the value: {', '.join(empty)}")
+    return header, notes
+
+
+def _check_identity(source: Dataset, path: str | os.PathLike) -> None:
+    lacking = [name for name in IDENTITY if not source.get(name)]
+    if lacking:
+        raise RadiographError(
+            f"{path}: has no {', '.join(lacking)}, to which a segmentation must refer. Export it again, or choose "
+            "another format than dicom-seg."
+        )
+    for name in IDENTITY:
+        if not _is_sound(source[name], unknown_characters=False):
+            raise RadiographError(
+                f"{path}: its {name} ({source[name].value}) is no UID, to which a segmentation must refer. Export it "
+                "again, or choose another format than dicom-seg."
+            )
+    if UID(source.SOPClassUID).is_private:
+        raise RadiographError(
+            f"{path}: its kind of object (SOPClassUID {source.SOPClassUID}) is one of its vendor's own, of which no "
+            "segmentation can be made. Choose another format than dicom-seg."
+        )
+
+
+def _knows_characters(source: Dataset) -> bool:
+    terms = source.get("SpecificCharacterSet") or ""
+    if isinstance(terms, str):
+        terms = [terms]
+    return all(term in python_encoding for term in terms)
+
+
+def _sound_element(source: Dataset, tag: BaseTag, unknown_characters: bool) -> DataElement | None:
+    """An element of a dataset, ``None`` if its value breaks the rules."""
+    try:
+        element = source[tag]
+        if _is_sound(element, unknown_characters):
+            return element
+    except Exception as error:  # whatever pydicom meets in a damaged value
+        logger.debug(f"{tag}: {error}")
+    return None
+
+
+def _is_sound(element: DataElement, unknown_characters: bool) -> bool:
+    """Whether a value, and all in it if it is a sequence, is what its type allows."""
+    if element.VR == "SQ":
+        return all(_is_sound(inner, unknown_characters) for item in element.value for inner in item)
+    if element.keyword == "SpecificCharacterSet" and unknown_characters:
+        return False
+    types = {element.VR}
+    if dictionary_has_tag(element.tag):
+        types.add(dictionary_VR(element.tag))  # a file may say another one
+    values = element.value if isinstance(element.value, MultiValue) else [element.value]
+    for value in values:
+        if value is None or value == "":
+            continue
+        if element.keyword == "PatientSex" and value not in SEXES:
+            return False
+        if not all(_fits(str(value), kind) for kind in types):
+            return False
+        if unknown_characters and not str(value).isascii():
+            return False
+    return True
+
+
+def _fits(text: str, kind: str) -> bool:
+    """Whether a value's text is allowed in a type; numbers and bytes are not looked at."""
+    if kind in PARSERS:
+        try:
+            PARSERS[kind](text)
+        except ValueError:
+            return False
+    elif kind not in TEXTS:
+        return True
+    try:
+        validate_value(kind, text, config.RAISE)
+    except ValueError:
+        return False
+    return UNDECODABLE not in text
+
+
+def _is_of_patient_or_study(tag: BaseTag) -> bool:
+    return tag.group in PATIENT_GROUPS or _keyword(tag) in (*STUDY, "SpecificCharacterSet")
+
+
+def _keyword(tag: BaseTag) -> str:
+    return keyword_for_tag(tag) or str(tag)
+
+
+def _set_characters(header: Dataset) -> None:
+    """Leave the character set as it is where highdicom takes it; else UTF-8, which holds all text."""
+    import highdicom as hd  # an extra
+
+    term = header.get("SpecificCharacterSet")
+    if not term:
+        header.pop("SpecificCharacterSet", None)
+        return
+    alone = {value.value for value in hd.SpecificCharacterSetValues if not value.value.startswith("ISO 2022")}
+    if not isinstance(term, str) or term not in alone:
+        header.SpecificCharacterSet = UTF_8
