@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.analysis.measurements import heart_diameter, thoracic_diameter
-from cxr_attn_unet.datasets import load_data
+from cxr_attn_unet.datasets import DatasetError, load_data
 from cxr_attn_unet.files import write_json
 from cxr_attn_unet.io import RadiographError, read_mask, read_radiograph
 from cxr_attn_unet.training.handlers.results import bootstrap_interval
@@ -32,7 +32,7 @@ def main() -> int:
     logging.basicConfig(level=logging.ERROR)
     try:
         lungs, hearts = (load_data(options.dataset_dir, name)["validation"] for name in ("lungs", "heart"))
-    except RadiographError as error:
+    except (DatasetError, RadiographError) as error:
         print(error, file=sys.stderr)
         return 1
     by_image = {item["image"]: item["label"] for item in lungs}

@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
-from cxr_attn_unet.datasets import load_data
+from cxr_attn_unet.datasets import DatasetError, load_data
 from cxr_attn_unet.files import write_json
 from cxr_attn_unet.io import RadiographError, read_mask, read_radiograph
 
@@ -61,7 +61,7 @@ def main() -> int:
     logging.basicConfig(level=logging.ERROR)
     try:
         items = load_data(options.dataset_dir, "clavicles")["validation"]
-    except RadiographError as error:
+    except (DatasetError, RadiographError) as error:
         print(error, file=sys.stderr)
         return 1
     segmenter = Segmenter.from_bundles(["clavicles"])

@@ -14,13 +14,14 @@ import json
 import logging
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import skimage.data
 from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
-from cxr_attn_unet.datasets import load_data
+from cxr_attn_unet.datasets import DatasetError, load_data
 from cxr_attn_unet.files import write_json
 from cxr_attn_unet.io import RadiographError, list_radiographs, read_radiograph
 
@@ -45,6 +46,27 @@ def spoiled(pixels: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarra
     }
 
 
+def pictures(options: argparse.Namespace, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    """Kind and pixels ``(rows, columns)`` of everything that is looked at."""
+    items = load_data(options.dataset_dir, "lungs")["validation"]
+    drawn = sorted(rng.permutation(len(items))[: options.count])
+    for index in tqdm(drawn, unit="radiograph"):
+        pixels = read_radiograph(items[index]["image"]).upright()
+        yield "good", pixels
+        yield from spoiled(pixels, rng).items()
+    for kind, folders in (("lateral", options.lateral), ("good, other hospitals", options.good)):
+        for folder in folders:
+            for path in list_radiographs(folder):
+                yield kind, read_radiograph(path).upright()
+    if options.abdomens:
+        for path in list_radiographs(options.abdomens)[::20]:
+            pixels = read_radiograph(path).upright()
+            yield "abdomen", pixels[len(pixels) // 2 :]
+    for name in OTHERS:
+        yield "no chest", getattr(skimage.data, name)().astype(np.float32)
+    yield "no chest", rng.normal(size=(256, 256)).astype(np.float32)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", required=True, help="data sets with lung masks, as for training")
@@ -57,35 +79,17 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     rng = np.random.default_rng(options.seed)
-    segmenter = Segmenter.from_bundles()
     flagged: dict[str, list[bool]] = defaultdict(list)
     reasons: dict[str, list[list[str]]] = defaultdict(list)
-
-    def look(kind: str, pixels: np.ndarray) -> None:
-        warnings = list(segmenter(np.ascontiguousarray(pixels)).warnings)
-        flagged[kind].append(bool(warnings))
-        reasons[kind].append(warnings)
-
     try:
-        items = load_data(options.dataset_dir, "lungs")["validation"]
-        drawn = sorted(rng.permutation(len(items))[: options.count])
-        for index in tqdm(drawn, unit="radiograph"):
-            pixels = read_radiograph(items[index]["image"]).upright()
-            look("good", pixels)
-            for kind, copy in spoiled(pixels, rng).items():
-                look(kind, copy)
-        for kind, folders in (("lateral", options.lateral), ("good, other hospitals", options.good)):
-            for path in (path for folder in folders for path in list_radiographs(folder)):
-                look(kind, read_radiograph(path).upright())
-        for path in list_radiographs(options.abdomens)[::20] if options.abdomens else []:
-            pixels = read_radiograph(path).upright()
-            look("abdomen", pixels[len(pixels) // 2 :])
-    except RadiographError as error:
+        segmenter = Segmenter.from_bundles()
+        for kind, pixels in pictures(options, rng):
+            warnings = list(segmenter(np.ascontiguousarray(pixels)).warnings)
+            flagged[kind].append(bool(warnings))
+            reasons[kind].append(warnings)
+    except (DatasetError, RadiographError) as error:
         print(error, file=sys.stderr)
         return 1
-    for name in OTHERS:
-        look("no chest", getattr(skimage.data, name)().astype(np.float32))
-    look("no chest", rng.normal(size=(256, 256)).astype(np.float32))
     bad = [flag for kind, flags in flagged.items() if not kind.startswith("good") for flag in flags]
     result = {
         "spoiled": len(bad),

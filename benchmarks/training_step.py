@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -20,8 +21,9 @@ from monai.losses import DiceCELoss
 from monai.transforms import Compose
 
 from cxr_attn_unet.bundle import bundles_folder
-from cxr_attn_unet.datasets import load_data
+from cxr_attn_unet.datasets import DatasetError, load_data
 from cxr_attn_unet.files import write_json
+from cxr_attn_unet.io import RadiographError
 from cxr_attn_unet.networks import load_weights
 from cxr_attn_unet.structures import REGISTRY
 
@@ -50,7 +52,9 @@ def seconds_an_image(bundle: Path, folder: Path, half: bool, last: bool, flush: 
     network = load_weights(parser.get_parsed_content("network_def"), bundle / "models" / "model.pt").train()
     network = network.to(memory_format=torch.channels_last if last else torch.contiguous_format)
     images, labels = batch_of(parser, folder, parser["structure"], batch)
-    loss, optimizer, times = DiceCELoss(to_onehot_y=True, softmax=True), torch.optim.AdamW(network.parameters(), 0), []
+    loss = DiceCELoss(to_onehot_y=True, softmax=True)
+    optimizer = torch.optim.AdamW(network.parameters(), 0)
+    times = []
     for _ in range(steps + 1):
         start = time.process_time()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
@@ -62,7 +66,7 @@ def seconds_an_image(bundle: Path, folder: Path, half: bool, last: bool, flush: 
     return median(times[1:]) / batch
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", type=Path, default=Path("examples/rendered"), help="radiographs with masks")
     parser.add_argument("--batch_size", type=int, default=2)
@@ -70,19 +74,24 @@ def main() -> None:
     parser.add_argument("--output", help="JSON file for the figures")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = {}
-    for structure in REGISTRY:
-        bundle = bundles_folder() / f"{structure}_attn_unet"
-        found[structure] = {
-            name: round(seconds_an_image(bundle, options.dataset_dir, *way, options.batch_size, options.steps), 4)
-            for name, way in WAYS.items()
-        }
-        print(structure, found[structure], flush=True)
+    found: dict[str, dict[str, float]] = {}
+    try:
+        for structure in REGISTRY:
+            bundle = bundles_folder() / f"{structure}_attn_unet"
+            found[structure] = {}
+            for name, way in WAYS.items():
+                seconds = seconds_an_image(bundle, options.dataset_dir, *way, options.batch_size, options.steps)
+                found[structure][name] = round(seconds, 4)
+            print(structure, found[structure], flush=True)
+    except (DatasetError, RadiographError) as error:
+        print(error, file=sys.stderr)
+        return 1
     cpu = torch.backends.cpu.get_cpu_capability()
     hardware = f"one core, {platform.machine()}, {cpu}, PyTorch {torch.__version__}"
     if options.output:
         write_json(options.output, {"seconds_an_image": found, "hardware": hardware})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

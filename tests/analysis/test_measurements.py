@@ -81,25 +81,30 @@ def test_ellipses():
 def test_sides_are_the_patients():
     lungs = boxes((40, 160, 20, 100), (40, 160, 140, 180))
     right, left = split_lungs(lungs)
-    assert right[:, :120].sum() == 9600 and not right[:, 120:].any()
-    assert left[:, 120:].sum() == 4800 and not left[:, :120].any()
+    assert right[:, :120].sum() == 9600
+    assert not right[:, 120:].any()
+    assert left[:, 120:].sum() == 4800
+    assert not left[:, :120].any()
     assert measure({"lungs": lungs})["lung_ratio"] == pytest.approx(0.5)
 
 
 def test_small_parts_go_with_their_side():
     right, left = split_lungs(LUNGS | boxes((170, 174, 30, 34)))
-    assert right.sum() == 9616 and left.sum() == 9600
+    assert right.sum() == 9616
+    assert left.sum() == 9600
 
 
 def test_joined_lungs_are_cut_where_they_are_thinnest():
     right, left = split_lungs(LUNGS | boxes((50, 52, 100, 140)))
-    assert right.sum() == pytest.approx(9640, abs=4) and left.sum() == pytest.approx(9640, abs=4)
+    assert right.sum() == pytest.approx(9640, abs=4)
+    assert left.sum() == pytest.approx(9640, abs=4)
     assert not (right & left).any()
 
 
 def test_a_single_lung_has_one_side():
     right, left = split_lungs(boxes((40, 160, 20, 100)))
-    assert right.sum() == 9600 and not left.any()
+    assert right.sum() == 9600
+    assert not left.any()
     assert measure({"lungs": boxes((40, 160, 20, 100))})["lung_ratio"] is None
 
 

@@ -45,7 +45,8 @@ def test_good_ones_pass(warnings_of):
 )
 def test_spoiled_ones_do_not(warnings_of, pixels, spoil, words):
     said = warnings_of(spoil(pixels))
-    assert said and words in said
+    assert said
+    assert words in said
 
 
 def test_direction_of_turning(pixels):

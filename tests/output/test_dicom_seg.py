@@ -50,7 +50,8 @@ def test_segments(source, masks, tags, tmp_path):
     path = tmp_path / "out" / "a.seg.dcm"
     write_dicom_seg(path, source(**tags), masks, "1.2.3", {"heart": "4.5.6"})
     original, segmentation = pydicom.dcmread(tmp_path / "a.dcm"), hd.seg.segread(path)
-    assert segmentation.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.4" and segmentation.SegmentationType == "BINARY"
+    assert segmentation.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.4"
+    assert segmentation.SegmentationType == "BINARY"
     pixels = segmentation.get_pixels_by_source_instance([original.SOPInstanceUID])
     for number, (structure, mask) in enumerate(masks.items(), 1):
         assert np.array_equal(pixels[0, ..., number - 1], mask), structure
@@ -78,7 +79,8 @@ def test_identity_is_carried_over_and_nothing_invented(source, masks, tmp_path):
     written = pydicom.dcmread(tmp_path / "a.seg.dcm")
     assert {name: str(written[name].value) for name in known} == known
     for name in ("PatientSex", "PatientBirthDate", "StudyID", "ReferringPhysicianName"):
-        assert name in written and not written[name].value
+        assert name in written
+        assert not written[name].value
 
 
 def test_it_is_no_radiograph(source, masks, tmp_path):

@@ -37,9 +37,14 @@ def page(tmp_path):
 def test_nothing_but_the_file_itself(page):
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"https?:|src=\"(?!data:)|@import|url\(", text)
-    assert "<script>alert" not in text and "&lt;script&gt;alert(1)" in text and "A &lt;title&gt;" in text
-    assert "Not segmented: 1" in text and "version 1 &amp; 2" in text and "not for diagnosis" in text
-    assert 'href="sub/a%20b_overlay.jpg"' in text and "胸部" in text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "A &lt;title&gt;" in text
+    assert "Not segmented: 1" in text
+    assert "version 1 &amp; 2" in text
+    assert "not for diagnosis" in text
+    assert 'href="sub/a%20b_overlay.jpg"' in text
+    assert "胸部" in text
     assert "<!--" not in text.replace("<!doctype", "")
 
 
@@ -118,7 +123,8 @@ def test_filters(opened):
     tab.get_by_label("only with warnings").check()
     assert names(tab) == ["a.png", "c.png"]
     tab.get_by_label("Filter by name").fill("C.PN")
-    assert names(tab) == ["c.png"] and tab.locator("#count").inner_text() == "1 of 4 radiographs"
+    assert names(tab) == ["c.png"]
+    assert tab.locator("#count").inner_text() == "1 of 4 radiographs"
 
 
 def test_link_that_sorts(opened):

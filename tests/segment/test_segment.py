@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import EXAMPLES
+from conftest import EXAMPLES, REPOSITORY
 from cxr_attn_unet.__main__ import main
 from cxr_attn_unet.io import read_mask
 from cxr_attn_unet.output import decode
@@ -48,10 +48,12 @@ def out(tmp_path):
     return tmp_path / "out"
 
 
-@pytest.fixture
-def radiographs(tmp_path):
+FORMS = ("png", "labelmap", "labelmap-nifti", "nifti", "dicom-seg", "overlay", "figure", "coco", "parquet")
+STEMS = ("a", "b", os.path.join("sub", "c"))
+
+
+def write_radiographs(folder: Path) -> Path:
     """Three good radiographs, one in a subfolder."""
-    folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
     shutil.copy(FILE, folder / "a.png")
     identity = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.4"}
@@ -60,48 +62,149 @@ def radiographs(tmp_path):
     return folder
 
 
-def test_everything_at_once(radiographs, out):
-    """Mixed formats, all structures, every kind of output, each over the file's own pixels."""
-    forms = ("png", "labelmap", "labelmap-nifti", "nifti", "dicom-seg", "overlay", "figure", "coco", "parquet")
-    assert segment(radiographs, "-o", out, "--format", *forms) == 0
-    stems = ("a", "b", os.path.join("sub", "c"))
+@pytest.fixture
+def radiographs(tmp_path):
+    return write_radiographs(tmp_path / "in")
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """Results in every format of all structures in radiographs of several formats."""
+    root = tmp_path_factory.mktemp("everything")
+    assert segment(write_radiographs(root / "in"), "-o", root / "out", "--format", *FORMS) == 0
+    return root / "out"
+
+
+@pytest.fixture(scope="module")
+def masks(everything):
+    return {name: read_mask(everything / f"b_{name}.png") for name in label_values()}
+
+
+@pytest.fixture(scope="module")
+def table(everything):
+    return {row["name"]: row for row in rows(everything / "measurements.csv")}
+
+
+@pytest.fixture(scope="module")
+def seen_labels(masks):
+    """The label map that the masks make, later structures on top."""
+    expected = np.zeros(PIXELS.shape, np.uint8)
+    for name in ("lungs", "heart", "ribs", "clavicles"):
+        expected[masks[name]] = label_values()[name]
+    return expected
+
+
+def test_every_format_has_its_files(everything):
     endings = [f"_{name}{suffix}" for name in label_values() for suffix in (".png", ".nii.gz")]
     endings += ["_labels.png", "_labels.nii.gz", "_overlay.jpg", "_figure.png"]
     tables = {"measurements.csv", "report.html", "coco.json", "segmentations.parquet", "b.seg.dcm"}
-    assert results(out) == {stem + ending for stem in stems for ending in endings} | tables
+    assert results(everything) == {stem + ending for stem in STEMS for ending in endings} | tables
 
-    masks = {name: read_mask(out / f"b_{name}.png") for name in label_values()}
-    assert all(mask.shape == PIXELS.shape and mask.any() for mask in masks.values())
-    assert Image.open(out / "b_heart.png").mode == "1"
-    labels = np.asarray(Image.open(out / "b_labels.png"))
-    expected = np.zeros_like(labels)
-    for name in ("lungs", "heart", "ribs", "clavicles"):  # later ones on top
-        expected[masks[name]] = label_values()[name]
-    assert np.array_equal(labels, expected)
-    assert np.array_equal(np.asarray(nib.load(out / "b_labels.nii.gz").dataobj)[..., 0].T, expected)
 
-    table = {row["name"]: row for row in rows(out / "measurements.csv")}
-    assert set(table) == set(stems)
-    assert (table["a"]["length_unit"], table["b"]["area_unit"]) == ("px", "mm2")
+def test_masks_lie_over_the_files_own_pixels(masks):
+    assert {mask.shape for mask in masks.values()} == {PIXELS.shape}
+
+
+def test_every_structure_is_found(masks):
+    assert [name for name, mask in masks.items() if not mask.any()] == []
+
+
+def test_masks_have_one_bit(everything):
+    assert Image.open(everything / "b_heart.png").mode == "1"
+
+
+def test_the_label_map_is_that_of_the_masks(everything, seen_labels):
+    assert np.array_equal(np.asarray(Image.open(everything / "b_labels.png")), seen_labels)
+
+
+def test_the_label_map_in_nifti_is_that_of_the_masks(everything, seen_labels):
+    assert np.array_equal(np.asarray(nib.load(everything / "b_labels.nii.gz").dataobj)[..., 0].T, seen_labels)
+
+
+def test_a_row_per_radiograph(table):
+    assert set(table) == set(STEMS)
+
+
+def test_files_are_named_by_their_path_below_the_folder(table):
+    assert [row["file"] for row in table.values()] == ["a.png", "b.dcm", os.path.join("sub", "c.nii.gz")]
+
+
+def test_without_spacing_measurements_are_in_pixels(table):
+    assert table["a"]["length_unit"] == "px"
+
+
+def test_with_spacing_areas_are_in_square_millimetres(table, masks):
     assert float(table["b"]["heart_area"]) == pytest.approx(masks["heart"].sum() * 0.72, rel=1e-3)
-    assert float(table["b"]["row_spacing_mm"]) == 0.9 and table["b"]["columns"] == str(PIXELS.shape[1])
 
-    coco = json.loads((out / "coco.json").read_text())
+
+def test_the_unit_of_areas(table):
+    assert table["b"]["area_unit"] == "mm2"
+
+
+def test_the_spacing_is_in_the_table(table):
+    assert float(table["b"]["row_spacing_mm"]) == 0.9
+
+
+def test_the_size_is_in_the_table(table):
+    assert table["b"]["columns"] == str(PIXELS.shape[1])
+
+
+def test_no_spacing_has_no_source(table):
+    assert table["a"]["spacing_source"] == ""
+
+
+@pytest.fixture(scope="module")
+def coco(everything):
+    return json.loads((everything / "coco.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def annotations(coco):
+    """Those of the DICOM radiograph, by structure."""
     names = {category["id"]: category["name"] for category in coco["categories"]}
-    image = next(image for image in coco["images"] if image["file_name"].endswith("b.dcm"))
-    mine = [one for one in coco["annotations"] if one["image_id"] == image["id"]]
-    assert (image["height"], image["width"]) == PIXELS.shape and len(mine) == 4
-    for one in mine:
-        assert np.array_equal(decode(one["segmentation"]), masks[names[one["category_id"]]])
-        assert one["area"] == masks[names[one["category_id"]]].sum()
+    image = next(image for image in coco["images"] if image["file_name"] == "b.dcm")
+    return {names[one["category_id"]]: one for one in coco["annotations"] if one["image_id"] == image["id"]}
 
+
+def test_coco_has_the_size_of_the_files(coco):
+    assert {(image["height"], image["width"]) for image in coco["images"]} == {PIXELS.shape}
+
+
+def test_coco_has_the_masks(annotations, masks):
+    decoded = {name: decode(one["segmentation"]) for name, one in annotations.items()}
+    assert all(np.array_equal(decoded[name], mask) for name, mask in masks.items())
+
+
+def test_coco_has_the_areas(annotations, masks):
+    assert {name: one["area"] for name, one in annotations.items()} == {n: m.sum() for n, m in masks.items()}
+
+
+@pytest.fixture(scope="module")
+def parquet_row(everything):
     import pyarrow.parquet as pq
 
-    row = next(row for row in pq.read_table(out / "segmentations.parquet").to_pylist() if row["name"] == "b")
-    size = [row["rows"], row["columns"]]
-    assert np.array_equal(decode({"size": size, "counts": row["rle_ribs"]}), masks["ribs"])
-    assert row["heart_area"] == pytest.approx(float(table["b"]["heart_area"]), rel=1e-4)
-    assert "rendered" not in (out / "report.html").read_text() and "b.dcm" in (out / "report.html").read_text()
+    return next(row for row in pq.read_table(everything / "segmentations.parquet").to_pylist() if row["name"] == "b")
+
+
+def test_parquet_has_the_masks(parquet_row, masks):
+    size = [parquet_row["rows"], parquet_row["columns"]]
+    assert np.array_equal(decode({"size": size, "counts": parquet_row["rle_ribs"]}), masks["ribs"])
+
+
+def test_parquet_has_the_measurements(parquet_row, table):
+    assert parquet_row["heart_area"] == pytest.approx(float(table["b"]["heart_area"]), rel=1e-4)
+
+
+def test_parquet_has_the_source_of_the_spacing(parquet_row):
+    assert "spacing_source" in parquet_row
+
+
+def test_the_report_names_files_by_their_path_below_the_folder(everything):
+    assert '<td class="name">b.dcm</td>' in (everything / "report.html").read_text()
+
+
+def test_the_report_has_no_path_of_this_machine(everything):
+    assert str(everything.parent) not in (everything / "report.html").read_text()
 
 
 def test_coco_loads_in_its_own_library(radiographs, out, capsys):
@@ -111,6 +214,10 @@ def test_coco_loads_in_its_own_library(radiographs, out, capsys):
     coco = COCO(str(out / "coco.json"))
     (annotation,) = coco.loadAnns(coco.getAnnIds())
     assert coco.annToMask(annotation).sum() == annotation["area"] > 0
+
+
+def test_tables_alone_need_no_files_per_radiograph(radiographs, out):
+    assert segment(radiographs / "a.png", "-o", out, "--format", "coco", *HEART) == 0
     assert results(out) == {"coco.json", "measurements.csv"}
 
 
@@ -132,31 +239,61 @@ def test_small_files(tmp_path, out):
     real.resize((2000, 2000), Image.Resampling.BICUBIC).save(tmp_path / "large.png")
     assert segment(tmp_path / "large.png", "-o", out) == 0
     sizes = [path.stat().st_size for path in out.glob("large_*.png")]
-    assert len(sizes) == 4 and sum(sizes) < 40_000
+    assert len(sizes) == 4
+    assert sum(sizes) < 40_000
 
 
-def test_goes_on_where_it_stopped(radiographs, out, capsys):
-    def made() -> dict[str, int]:
-        return {name: (out / name).stat().st_mtime_ns for name in results(out) if name.endswith("_heart.png")}
+def made(out: Path) -> dict[str, int]:
+    """When each mask was made."""
+    return {name: (out / name).stat().st_mtime_ns for name in results(out) if name.endswith("_heart.png")}
 
+
+@pytest.fixture
+def first(radiographs, out):
+    """When the masks of a first run were made."""
     assert segment(radiographs, "-o", out, *HEART) == 0
-    first = made()
-    assert len(first) == 3
-    assert segment(radiographs, "-o", out, *HEART) == 0
-    assert made() == first and "3 of 3 were finished before" in capsys.readouterr().err
+    return made(out)
 
-    (out / "b_heart.png").unlink()  # a result that is gone, and a radiograph that has changed, are done anew
+
+def test_the_same_command_does_nothing_again(radiographs, out, first):
+    assert segment(radiographs, "-o", out, *HEART) == 0
+    assert made(out) == first
+
+
+def test_the_same_command_says_what_was_finished(radiographs, out, first, capsys):
+    segment(radiographs, "-o", out, *HEART)
+    assert "3 of 3 were finished before" in capsys.readouterr().err
+
+
+def test_a_result_that_is_gone_is_made_again(radiographs, out, first):
+    (out / "b_heart.png").unlink()
+    segment(radiographs, "-o", out, *HEART)
+    again = made(out)
+    assert {name for name in first if again[name] != first[name]} == {"b_heart.png"}
+
+
+def test_a_radiograph_that_has_changed_is_segmented_again(radiographs, out, first):
     Image.fromarray(PIXELS[:, ::-1]).save(radiographs / "a.png")
-    assert segment(radiographs, "-o", out, *HEART) == 0
-    again = made()
-    assert {name for name in first if again[name] != first[name]} == {"a_heart.png", "b_heart.png"}
+    segment(radiographs, "-o", out, *HEART)
+    again = made(out)
+    assert {name for name in first if again[name] != first[name]} == {"a_heart.png"}
 
-    assert segment(radiographs, "-o", out, *HEART, "--threshold", "0.3") == 0  # so is what other settings made
-    assert all(made()[name] != again[name] for name in again)
-    before = made()
-    assert segment(radiographs, "-o", out, *HEART, "--threshold", "0.3", "--overwrite") == 0
-    assert all(made()[name] != before[name] for name in before)
-    assert len(rows(out / "measurements.csv")) == 3
+
+@pytest.mark.parametrize("options", [["--threshold", "0.3"], ["--overwrite"]])
+def test_other_settings_and_overwrite_segment_all_again(radiographs, out, first, options):
+    segment(radiographs, "-o", out, *HEART, *options)
+    again = made(out)
+    assert [name for name in first if again[name] == first[name]] == []
+
+
+def test_the_journal_of_version_0_1_0_is_no_error(radiographs, out, first):
+    journal = out / ".segment" / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        del line["version"]
+        line["mark"] = line.pop("state")
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert segment(radiographs, "-o", out, *HEART) == 0
 
 
 def test_another_format_later_is_added(radiographs, out):
@@ -211,10 +348,12 @@ def test_bad_files_do_not_stop_the_others(radiographs, out, capsys):
     assert set(failures) == set(messages)
     printed = capsys.readouterr().err
     for name, message in messages.items():
-        assert message in failures[name]["reason"] and name in failures[name]["reason"] and name in printed
+        assert message in failures[name]["reason"]
+        assert name in failures[name]["reason"]
+        assert name in printed
         assert failures[name]["kind"] == "failed"
     assert len(rows(out / "measurements.csv")) == 3
-    # once they are gone, the list is gone
+    # when they are gone, the list is gone
     for name in messages:
         (radiographs / name).unlink(missing_ok=True)
     assert segment(radiographs, "-o", out, *HEART) == 0
@@ -227,7 +366,8 @@ def test_other_modalities_are_skipped_with_a_reason(radiographs, out):
     assert segment(radiographs, "-o", out, *HEART) == 0
     skipped = rows(out / "failures.csv")
     assert [(Path(row["file"]).name, row["kind"]) for row in skipped] == [("ct", "skipped"), ("us.dcm", "skipped")]
-    assert "slice of a volume (CT)" in skipped[0]["reason"] and "modality US" in skipped[1]["reason"]
+    assert "slice of a volume (CT)" in skipped[0]["reason"]
+    assert "modality US" in skipped[1]["reason"]
 
 
 def test_results_among_the_radiographs(radiographs):
@@ -289,7 +429,8 @@ def test_what_cannot_be_started(radiographs, out, arguments, message, capsys):
 def test_unknown_format(radiographs, out, capsys):
     with pytest.raises(SystemExit) as caught:
         segment(radiographs, "-o", out, "--format", "jpeg2000")
-    assert caught.value.code == 2 and "invalid choice: 'jpeg2000'" in capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "invalid choice: 'jpeg2000'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("package", ["pycocotools", "pyarrow", "highdicom"])
@@ -318,40 +459,192 @@ def test_full_disk_leaves_nothing_half_written(radiographs, out):
     assert process.returncode == 1, printed
     assert printed.count("could not be written") == 3
     assert results(out) <= {"a_heart.png", "b_heart.png", "sub/c_heart.png", "measurements.csv", "failures.csv"}
-    assert not list(out.rglob("*figure*")) and not rows(out / "measurements.csv")
+    assert not list(out.rglob("*figure*"))
+    assert not rows(out / "measurements.csv")
     assert segment(radiographs, "-o", out, *HEART, "--format", "png", "figure") == 0  # and goes on when there is room
     assert len(list(out.rglob("*_figure.png"))) == 3
 
 
-def test_interrupted_run_goes_on(tmp_path, out):
-    folder = tmp_path / "many"
-    folder.mkdir()
-    for index in range(60):
-        shutil.copy(FILE, folder / f"{index:02d}.png")
+def start_and_stop(number: int, *arguments) -> tuple[int, str]:
+    """Start the command, send it a signal when a line more is in the journal; exit status and what it printed."""
+    journal = Path(arguments[arguments.index("-o") + 1]) / ".segment" / "journal.jsonl"
+    before = journal.stat().st_size if journal.exists() else 0
     # a shell's background jobs ignore SIGINT, and so would those that they start
-    process = start(folder, "-o", out, *HEART, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    journal = out / ".segment" / "journal.jsonl"
-    deadline = time.monotonic() + 90
-    while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
+    process = start(*arguments, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        if journal.exists() and journal.stat().st_size > before:
+            break
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, printed = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the same command goes on from here" in printed
-    done = len(rows(out / "measurements.csv"))
-    assert 0 < done < 60
-    assert not [path for path in out.rglob(".*") if path.is_file()]  # temporary files
-    process = start(folder, "-o", out, *HEART)
-    _, printed = process.communicate(timeout=180)
-    assert process.returncode == 0 and "of 60 were finished before" in printed
-    assert len(rows(out / "measurements.csv")) == len(list(out.glob("*_heart.png"))) == 60
+    process.send_signal(number)
+    _, printed = process.communicate(timeout=100)
+    return process.returncode, printed
 
 
-def test_help_and_version(capsys):
-    for arguments, expected in (
-        (["segment", "--help"], "find archive"),
-        (["--help"], "segment"),
-        (["--version"], "0."),
-    ):
-        with pytest.raises(SystemExit) as caught:
-            main(arguments)
-        assert caught.value.code == 0 and expected in capsys.readouterr().out
+MANY = 12
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    for index in range(MANY):
+        shutil.copy(FILE, folder / f"{index:02d}.png")
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"], scope="class")
+class TestStoppedRun:
+    """A first run that a signal stops."""
+
+    @pytest.fixture(scope="class")
+    def stopped(self, many, tmp_path_factory, number):
+        out = tmp_path_factory.mktemp("stopped")
+        return out, *start_and_stop(number, many, "-o", out, *HEART)
+
+    def test_its_status_says_interrupted(self, stopped, number):
+        assert stopped[1] == 130
+
+    def test_it_says_how_to_resume(self, stopped, number):
+        assert "the same command resumes from here" in stopped[2]
+
+    def test_what_is_finished_is_in_the_table(self, stopped, number):
+        assert 0 < len(rows(stopped[0] / "measurements.csv")) < MANY
+
+    def test_every_mask_is_in_the_table(self, stopped, number):
+        masks = {path.name for path in stopped[0].glob("*_heart.png")}
+        assert masks == {f"{row['name']}_heart.png" for row in rows(stopped[0] / "measurements.csv")}
+
+    def test_no_temporary_files_stay(self, stopped, number):
+        assert [path for path in stopped[0].rglob(".*") if path.is_file()] == []
+
+    def test_the_same_command_resumes(self, stopped, many, number, capsys):
+        done = len(rows(stopped[0] / "measurements.csv"))
+        assert segment(many, "-o", stopped[0], *HEART) == 0
+        assert f"{done} of {MANY} were finished before" in capsys.readouterr().err
+
+
+class TestStoppedRunWithOtherSettings:
+    """Settings A finished; the same folder with settings B and one format more, stopped; A again."""
+
+    A = HEART
+    B = (*HEART, "--threshold", "0.02", "--format", "png", "coco")
+
+    @pytest.fixture(scope="class")
+    def folder(self, many, tmp_path_factory):
+        out = tmp_path_factory.mktemp("two_settings")
+        assert segment(many, "-o", out, *self.A) == 0
+        return out
+
+    @pytest.fixture(scope="class")
+    def expected(self, folder):
+        """Masks of A."""
+        return {path.name: path.read_bytes() for path in folder.glob("*_heart.png")}
+
+    @pytest.fixture(scope="class")
+    def stopped(self, many, folder, expected):
+        return start_and_stop(signal.SIGINT, many, "-o", folder, *self.B)
+
+    @pytest.fixture(scope="class")
+    def names_of_b(self, folder, stopped):
+        return [row["file"] for row in rows(folder / "measurements.csv")]
+
+    @pytest.fixture(scope="class")
+    def again(self, many, folder, names_of_b):
+        return segment(many, "-o", folder, *self.A)
+
+    def test_it_stops_without_an_error(self, stopped):
+        assert stopped[0] == 130, stopped[1]
+
+    def test_rows_of_other_settings_are_not_in_the_table(self, names_of_b):
+        assert 0 < len(names_of_b) < MANY
+
+    def test_the_table_of_masks_has_the_same_files(self, folder, names_of_b):
+        images = json.loads((folder / "coco.json").read_text())["images"]
+        assert [image["file_name"] for image in images] == names_of_b
+
+    def test_a_again_gives_the_masks_of_a(self, folder, expected, again):
+        assert {path.name: path.read_bytes() for path in folder.glob("*_heart.png")} == expected
+
+
+def bundle_with(folder: Path, name: str, change) -> Path:
+    """A folder with the heart's bundle under another name, its inference.json changed."""
+    copy = folder / f"{name}_attn_unet"
+    shutil.copytree(REPOSITORY / "bundles" / "heart_attn_unet", copy, ignore=shutil.ignore_patterns("eval", "data"))
+    config = copy / "configs" / "inference.json"
+    content = json.loads(config.read_text())
+    change(content)
+    config.write_text(json.dumps(content))
+    return folder
+
+
+def test_a_structure_without_a_code_is_refused_before_weights_are_read(radiographs, out, tmp_path, capsys):
+    bundles = bundle_with(tmp_path / "bundles", "trachea", lambda config: config.update(structure="trachea"))
+    (bundles / "trachea_attn_unet" / "models" / "model.pt").unlink()
+    assert segment(radiographs, "-o", out, "--bundles", bundles, "--format", "dicom-seg") == 2
+    assert capsys.readouterr().err.count("cannot name trachea") == 1
+
+
+def fails_on_wide_pictures(config: dict) -> None:
+    """A step of preprocessing that has a fault, which shows with some pictures only."""
+    step = {"_target_": "Lambdad", "keys": "image", "func": "$lambda x: x if x.shape[2] < 400 else x.no_such_thing"}
+    config["preprocessing"]["transforms"].insert(1, step)
+
+
+@pytest.fixture
+def fault(radiographs, out, tmp_path, capsys):
+    """A run in which a fault of the program shows with one file; its status and what it printed."""
+    Image.fromarray(np.hstack([PIXELS, PIXELS])).save(radiographs / "wide.png")
+    bundles = bundle_with(tmp_path / "bundles", "heart", fails_on_wide_pictures)
+    status = segment(radiographs, "-o", out, "--bundles", bundles, "--no-report", "--batch-size", 4)
+    return status, capsys.readouterr().err
+
+
+def test_a_fault_of_the_program_ends_in_an_error(fault):
+    assert fault[0] == 1
+
+
+def test_a_fault_of_the_program_does_not_stop_the_other_files(fault, out):
+    assert [row["name"] for row in rows(out / "measurements.csv")] == list(STEMS)
+
+
+def test_a_fault_of_the_program_is_the_failure_of_its_file(fault, out):
+    (failure,) = rows(out / "failures.csv")
+    assert failure["file"] == "wide.png"
+
+
+def test_a_fault_of_the_program_is_told_from_a_bad_file(fault, out):
+    (failure,) = rows(out / "failures.csv")
+    assert "fault of this program" in failure["reason"]
+
+
+def test_header_values_that_break_the_standard_are_left_empty(radiographs, out):
+    import pydicom
+
+    data = pydicom.dcmread(radiographs / "b.dcm")
+    data.add(pydicom.DataElement("PatientSex", "CS", "MALE"))
+    data.save_as(radiographs / "b.dcm")
+    assert segment(radiographs / "b.dcm", "-o", out, *HEART, "--format", "dicom-seg") == 0
+    (row,) = rows(out / "measurements.csv")
+    assert "PatientSex" in row["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["segment", "--help"], "find archive"), (["--help"], "segment"), (["--version"], "0.")],
+)
+def test_help_and_version(arguments, expected, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert expected in capsys.readouterr().out
+
+
+def test_threads_that_wait_do_not_take_the_processor(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_the_wait_policy_is_set_before_torch_is_imported():
+    code = "import sys, cxr_attn_unet.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

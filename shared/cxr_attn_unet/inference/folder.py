@@ -93,8 +93,9 @@ class FolderEvaluator(SupervisedEvaluator):
     failures: list[str]
     segmented: int
 
-    def run(self, global_epoch: int = 1) -> None:
-        self.failures, self.segmented = [], 0
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override] # as MONAI's own
+        self.failures = []
+        self.segmented = 0
         super().run(global_epoch)
 
     def _iteration(self, engine: SupervisedEvaluator, batchdata: dict[str, Any]) -> dict:
@@ -131,7 +132,9 @@ class MaskLayout(FolderLayoutBase):
     """
 
     def __init__(self, output_dir: str, postfix: str, data_root_dir: str) -> None:
-        self.output_dir, self.postfix, self.data_root_dir = output_dir, postfix, str(as_path(data_root_dir))
+        self.output_dir = output_dir
+        self.postfix = postfix
+        self.data_root_dir = str(as_path(data_root_dir))
 
     def filename(self, subject: str = "subject", idx: Any = None, **kwargs: Any) -> str:
         """Path for the radiograph whose path is ``subject``."""

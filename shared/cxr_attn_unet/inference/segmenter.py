@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -260,7 +261,7 @@ class Segmenter:
             logits: ``(classes, rows, columns)``.
             discrete: all of the postprocessing, which gives the mask; else up to where probabilities become a mask.
         """
-        data = {"image": image, "pred": logits.clone()}
+        data: dict[Any, Any] = {"image": image, "pred": logits.clone()}
         for step in model.postprocessing:
             if not isinstance(step, AsDiscreted):
                 data = step(data)

@@ -58,7 +58,8 @@ STUDY = (
     "StudyTime",
 )
 TEXTS = ("AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UT")
-PARSERS = {"DA": DA, "DT": DT, "TM": TM}
+DATES = {"DA": DA, "DT": DT, "TM": TM}
+NUMBERS = ("DS", "IS")
 UTF_8 = "ISO_IR 192"
 UNDECODABLE = "\ufffd"  # what stands for bytes that the character set does not have
 
@@ -168,16 +169,15 @@ def _is_sound(element: DataElement, unknown_characters: bool) -> bool:
 
 
 def _fits(text: str, kind: str) -> bool:
-    """Whether a value's text is allowed in a type; numbers and bytes are not looked at."""
-    if kind in PARSERS:
-        try:
-            PARSERS[kind](text)
-        except ValueError:
-            return False
-    elif kind not in TEXTS:
-        return True
+    """Whether a value's text is allowed in a type; binary values are not looked at."""
     try:
-        validate_value(kind, text, config.RAISE)
+        if kind in NUMBERS:
+            float(text)
+        elif kind in DATES:
+            DATES[kind](text)
+            validate_value(kind, text, config.RAISE)
+        elif kind in TEXTS:
+            validate_value(kind, text, config.RAISE)
     except ValueError:
         return False
     return UNDECODABLE not in text

@@ -81,7 +81,8 @@ def find_inputs(given: Iterable[str | os.PathLike], output: str | os.PathLike) -
     names = _Names()
     seen: set[str] = set()
     results = os.path.realpath(output) + os.sep
-    for entry in map(os.fspath, given):
+    for argument in given:
+        entry = str(os.fspath(argument))
         is_folder = os.path.isdir(entry)
         for path in _paths_of(entry, found):
             real = os.path.realpath(path)
