@@ -145,6 +145,15 @@ class Server:
                 target.write_bytes(content)
         return target, found
 
+    def refused(self, model: str, image: Path) -> tuple[int, str]:
+        """Status and text of the answer to a file that cannot be segmented."""
+        address = f"http://127.0.0.1:{self.port}/infer/{model}?image={urllib.parse.quote(str(image))}"
+        try:
+            urllib.request.urlopen(urllib.request.Request(address, b"", method="POST"), timeout=900).read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        raise SystemExit(f"{image} was not refused")
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
@@ -193,7 +202,8 @@ def drive(server: Server, root: Path, studies: dict[str, Path], originals: Path,
     info = server.ask("/info/")
     names = {f"{structure}_attn_unet" for structure in STRUCTURES}
     assert set(info["models"]) == names | {ALL}, info["models"]
-    assert set(info["trainers"]) == names and set(info["strategies"]) == {"least_certain", "first", "random"}
+    assert set(info["trainers"]) == names
+    assert set(info["strategies"]) == {"least_certain", "first", "random"}
     for structure in STRUCTURES:
         assert info["models"][f"{structure}_attn_unet"]["labels"] == {structure: 1}
     assert info["models"][ALL]["labels"] == LABELS
@@ -245,10 +255,22 @@ def drive(server: Server, root: Path, studies: dict[str, Path], originals: Path,
         for structure, value in LABELS.items():  # later ones on top
             expected[masks[name][structure]] = value
         assert np.array_equal(label_map, expected), name
-        assert params["label_names"] == LABELS and set(params["confidences"]) == set(LABELS)
+        assert params["label_names"] == LABELS
+        assert set(params["confidences"]) == set(LABELS)
     file, _ = server.infer("heart_attn_unet", "eight", root / "as_nrrd", result_extension=".nrrd")
-    assert file.suffix == ".nrrd" and dice(labels_of(file) > 0, masks["eight.png"]["heart"]) == 1
+    assert file.suffix == ".nrrd"
+    assert dice(labels_of(file) > 0, masks["eight.png"]["heart"]) == 1
     now = passed(f"{ALL}: one label map, later structures on top; NRRD where 3D Slicer asks for it", now)
+
+    bad = root / "bad.png"
+    bad.write_bytes(studies["eight.png"].read_bytes()[:5000])
+    for model in ("heart_attn_unet", ALL):
+        status, text = server.refused(model, bad)
+        assert status == 422, (model, status, text)
+        assert "bad.png" in text, (model, text)
+        assert "truncated" in text, (model, text)
+    assert set(server.ask("/info/")["models"]) == names | {ALL}
+    now = passed("a truncated file is refused with its reason, and the server still answers", now)
 
     for name in sorted(studies)[:2]:
         image = annotated(read_radiograph(studies[name]).upright(), masks[name], [], "", 640)
@@ -256,7 +278,8 @@ def drive(server: Server, root: Path, studies: dict[str, Path], originals: Path,
 
     chosen = server.ask("/activelearning/least_certain", "POST", {})
     first = server.ask("/activelearning/first", "POST", {})
-    assert chosen["score"] <= 1 and chosen["measured"] == len(studies), chosen
+    assert chosen["score"] <= 1, chosen
+    assert chosen["measured"] == len(studies), chosen
     every = server.ask("/datastore/?output=all")["objects"]
     certainties = {
         identity: min(entry["image"]["info"]["certainty"]["confidences"].values()) for identity, entry in every.items()
@@ -320,7 +343,8 @@ def submit_and_train(server: Server, root: Path, masks: dict, studies: dict[str,
         log = server.log.read_text()
         assert "Traceback" not in log, log[log.index("Traceback") :][:4000]
         kept = weights.with_suffix(".previous.pt")
-        assert kept.is_file() and sha256(kept) == before, "the weights from before are not there"
+        assert kept.is_file(), "the weights from before are not there"
+        assert sha256(kept) == before, "the weights from before were changed"
         file, _ = server.infer(f"{structure}_attn_unet", "eight", root / f"after_{structure}")
         same = dice(labels_of(file) > 0, masks["eight.png"][structure])
         assert same > 0.97, f"after an epoch on its own masks, Dice {same} with those from before"
@@ -341,7 +365,8 @@ def submit_and_train(server: Server, root: Path, masks: dict, studies: dict[str,
     heart = root / "app" / "model" / "heart_attn_unet" / "models" / "model.pt"
     good = trained.pop(heart)
     server.ask("/train/heart_attn_unet?run_sync=true", "POST", {**options, "val_split": 0})
-    assert sha256(heart.with_suffix(".previous.pt")) == good and sha256(heart) != good
+    assert sha256(heart.with_suffix(".previous.pt")) == good
+    assert sha256(heart) != good
     assert all(sha256(weights) == digest for weights, digest in trained.items())
     assert "Traceback" not in server.log.read_text()
     passed("heart: an epoch without validation; the weights from before kept beside the new ones", now)

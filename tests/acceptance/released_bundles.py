@@ -127,14 +127,16 @@ def try_out(name: str, root: Path, empty: Path, examples: Path, radiographs: Pat
     small = ("--dataset_dir", str(examples), "--epochs", "1", "--image_size", "64", "--batch_size", "2")
     places = ("--output_dir", str(out / "train"), "--ckpt_dir", str(out / "train"))
     step(f"{name}: train", *run, "training", "--config_file", train, *at_root, *small, *places, folder=empty)
-    assert (out / "train" / "model.pt").is_file() and (out / "train" / "model.json").is_file()
+    assert (out / "train" / "model.pt").is_file()
+    assert (out / "train" / "model.json").is_file()
 
     inference = ("--dataset_dir", str(radiographs), "--output_dir")
     config = str(configs / "inference.json")
     step(f"{name}: segment", *run, "--config_file", config, *at_root, *inference, str(out / "a"), folder=empty)
     inside = ("--config_file", "configs/inference.json")
     step(f"{name}: segment, from inside", *run, *inside, *inference, str(out / "b"), folder=root)
-    assert masks(out / "a") == masks(out / "b") and len(masks(out / "a")) == 6
+    assert masks(out / "a") == masks(out / "b")
+    assert len(masks(out / "a")) == 6
 
     both = f"['{train}','{configs / 'evaluate.json'}']"
     data = ("--dataset_dir", str(examples), "--output_dir", str(out / "evaluate"))
@@ -151,7 +153,8 @@ def try_out(name: str, root: Path, empty: Path, examples: Path, radiographs: Pat
     export = (*shape, "--ckpt_file", str(root / "models" / "model.pt"))
     step(f"{name}: ckpt_export", *tool, "ckpt_export", *export, "--filepath", str(out / "m.ts"), folder=empty)
     step(f"{name}: onnx_export", *tool, "onnx_export", *export, "--filepath", str(out / "m.onnx"), folder=empty)
-    assert (out / "m.ts").stat().st_size > 1e6 and (out / "m.onnx").stat().st_size > 1e4
+    assert (out / "m.ts").stat().st_size > 1e6
+    assert (out / "m.onnx").stat().st_size > 1e4
     assert (root / "models" / "model.pt").read_bytes() == before, "the released weights were changed"
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from conftest import EXAMPLES
 from cxr_attn_unet import Segmenter
-from cxr_attn_unet.analysis.quality import describe, features, likenesses, small
+from cxr_attn_unet.analysis.quality import describe, features, letter_boxed, similarities
 from cxr_attn_unet.io import read_radiograph
 
 FILES = sorted((EXAMPLES / "open_radiographs").glob("*.png"))
@@ -51,24 +51,24 @@ def test_spoiled_ones_do_not(warnings_of, pixels, spoil, words):
 
 def test_direction_of_turning(pixels):
     """``np.rot90`` turns counter-clockwise, by -1 clockwise."""
-    mean = small(pixels)
-    likeness = likenesses(small(np.rot90(pixels, -1)), mean)
-    assert max(likeness, key=likeness.get) == "rotated by 90 degrees clockwise"
-    assert likenesses(mean, mean)["upright"] == pytest.approx(1)
-    assert likenesses(1 - mean, mean)["upright"] == pytest.approx(-1)
+    mean = letter_boxed(pixels)
+    similarity = similarities(letter_boxed(np.rot90(pixels, -1)), mean)
+    assert max(similarity, key=similarity.get) == "rotated by 90 degrees clockwise"
+    assert similarities(mean, mean)["upright"] == pytest.approx(1)
+    assert similarities(1 - mean, mean)["upright"] == pytest.approx(-1)
 
 
 LUNGS = np.zeros((100, 100), bool)
 LUNGS[20:80, 10:40] = LUNGS[20:80, 60:90] = True
 HEART = np.zeros((100, 100), bool)
 HEART[55:75, 35:70] = True
-LEARNT = {"likeness": 0.2, "limits": {"column_heart": [0.5, 0.6], "area_lungs": [0.2, 0.4], "cut_left": [0.0, 0.05]}}
+LEARNT = {"similarity": 0.2, "limits": {"column_heart": [0.5, 0.6], "area_lungs": [0.2, 0.4], "cut_left": [0.0, 0.05]}}
 UPRIGHT = {"upright": 0.9, "rotated by 90 degrees clockwise": 0.1}
 
 
-def said(masks, likeness=UPRIGHT, structures=("lungs", "heart")) -> str:
-    values = features(LUNGS.astype(float), masks, dict.fromkeys(masks, 0.9))
-    return "; ".join(describe(likeness, values, LEARNT, structures))
+def said(masks, similarity=UPRIGHT, structures=("lungs", "heart")) -> str:
+    values = features(masks, dict.fromkeys(masks, 0.9))
+    return "; ".join(describe(similarity, values, LEARNT, structures))
 
 
 def test_words():
@@ -87,12 +87,12 @@ def test_words():
 def test_features_do_not_depend_on_the_resolution():
     masks = {"lungs": LUNGS, "heart": HEART}
     large = {name: mask.repeat(7, 0).repeat(7, 1) for name, mask in masks.items()}
-    one, other = (features(LUNGS.astype(float), which, {}) for which in (masks, large))
+    one, other = (features(which, {}) for which in (masks, large))
     assert one.keys() == other.keys()
     assert all(one[name] == pytest.approx(other[name], abs=0.03) for name in one)
 
 
 def test_nothing_found():
-    values = features(np.zeros((64, 64)), {"lungs": np.zeros((64, 64), bool)}, {"lungs": 0.0})
+    values = features({"lungs": np.zeros((64, 64), bool)}, {"lungs": 0.0})
     assert values == {"confidence_lungs": 0.0, "area_lungs": 0.0}
-    assert likenesses(small(np.zeros((64, 64))), small(LUNGS.astype(float)))["upright"] == 0
+    assert similarities(letter_boxed(np.zeros((64, 64))), letter_boxed(LUNGS.astype(float)))["upright"] == 0

@@ -2,6 +2,7 @@
 
 import doctest
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from conftest import BUNDLES, EXAMPLES, REPOSITORY
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.bundle import BUNDLES_VARIABLE, bundles_folder
 from cxr_attn_unet.inference import segmenter as segmenter_module
-from cxr_attn_unet.io import RadiographError, read_mask
+from cxr_attn_unet.inference.segmenter import bundle_structures
+from cxr_attn_unet.io import Radiograph, RadiographError, read_mask, read_radiograph
 from cxr_attn_unet.structures import REGISTRY
 from samples import write_dicom, write_nifti
 
@@ -87,6 +89,20 @@ def test_file_and_array_are_the_same(heart):
     assert from_array.measurements["heart_area"] == pytest.approx(from_file.measurements["heart_area"] / 4)
 
 
+def test_a_spacing_that_is_given_is_said_to_be_given(heart):
+    assert heart(PIXELS, spacing=(0.5, 0.5)).radiograph.spacing_source == "given"
+
+
+def test_notes_of_the_file_are_among_the_warnings(heart):
+    radiograph = replace(read_radiograph(FILE), notes=("its window was not used",))
+    assert "its window was not used" in heart(radiograph).warnings
+
+
+def test_structures_are_known_without_weights(tmp_path):
+    shutil.copytree(REPOSITORY / "bundles" / "heart_attn_unet" / "configs", tmp_path / "heart_attn_unet" / "configs")
+    assert bundle_structures(bundles=tmp_path) == ("heart",)
+
+
 def test_every_orientation_gives_the_mask_over_the_files_own_pixels(heart, tmp_path):
     upright = heart(FILE)
     turned = write_dicom(tmp_path / "a.dcm", PIXELS.T, bits=8, PatientOrientation=["F", "L"], PixelSpacing=[0.2, 0.4])
@@ -117,8 +133,6 @@ def test_views(heart):
 
 
 def test_batches_of_several_shapes(heart):
-    from cxr_attn_unet.io import Radiograph
-
     one, other = (Radiograph(pixels.astype(np.float32), "array") for pixels in (PIXELS, PIXELS[:, 20:]))
     together = heart.segment([one, other])
     for radiograph, found in zip((one, other), together, strict=True):
@@ -169,7 +183,7 @@ def test_identity_changes_with_what_changes_masks(heart):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"structures": ["spleen"]}, FileNotFoundError, "no bundle spleen_attn_unet .* there are: lungs, heart"),
+        ({"structures": ["spleen"]}, FileNotFoundError, r"no bundle spleen_attn_unet .* there are: lungs, heart"),
         ({"bundles": "nowhere"}, FileNotFoundError, "there are: none"),
         ({"threshold": 1.5}, ValueError, "threshold is 1.5"),
         ({"device": "cuda:0"}, ValueError, "sees no GPU"),
@@ -202,7 +216,7 @@ def test_bundles_without_weights_or_folder(tmp_path, monkeypatch):
     assert bundles_folder() == tmp_path
     assert Segmenter.from_bundles().structures == ("heart",)
     (tmp_path / "heart_attn_unet" / "models" / "model.pt").write_bytes(b"")
-    with pytest.raises(ValueError, match="not the file on record .* SHA-256"):
+    with pytest.raises(ValueError, match=r"not the file on record .* SHA-256"):
         Segmenter.from_bundles()
     (tmp_path / "heart_attn_unet" / "models" / "model.pt").unlink()
     with pytest.raises(FileNotFoundError, match="no weight file"):

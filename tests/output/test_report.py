@@ -48,6 +48,12 @@ def test_nothing_but_the_file_itself(page):
     assert "<!--" not in text.replace("<!doctype", "")
 
 
+def test_text_in_a_column(tmp_path):
+    entry = Entry("a.png", b"", {"spacing": "detector"}, [])
+    write_report(tmp_path / "report.html", [entry], [Column("spacing", "spacing")])
+    assert "<td>detector</td>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_no_radiographs(tmp_path):
     write_report(tmp_path / "report.html", [], COLUMNS)
     assert "Not segmented" not in (tmp_path / "report.html").read_text(encoding="utf-8")

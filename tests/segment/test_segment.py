@@ -586,7 +586,11 @@ def test_a_structure_without_a_code_is_refused_before_weights_are_read(radiograp
 
 def fails_on_wide_pictures(config: dict) -> None:
     """A step of preprocessing that has a fault, which shows with some pictures only."""
-    step = {"_target_": "Lambdad", "keys": "image", "func": "$lambda x: x if x.shape[2] < 400 else x.no_such_thing"}
+    step = {
+        "_target_": "Lambdad",
+        "keys": "image",
+        "func": "$lambda x: x if max(x.shape) < 1.5 * min(x.shape[1:]) else x.no_such_thing",
+    }
     config["preprocessing"]["transforms"].insert(1, step)
 
 

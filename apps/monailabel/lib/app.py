@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+from fastapi import HTTPException
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
@@ -13,7 +15,8 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 from cxr_attn_unet import __version__
-from cxr_attn_unet.bundle import bundles_folder
+from cxr_attn_unet.bundle import bundles_folder, cause_of
+from cxr_attn_unet.io import RadiographError
 
 from .strategy import LeastCertain
 from .tasks import AllStructures, BundleInfer, BundleTrainer
@@ -21,6 +24,7 @@ from .tasks import AllStructures, BundleInfer, BundleTrainer
 __all__ = ["ALL", "ChestRadiographApp"]
 
 ALL = "chest_anatomy"
+UNPROCESSABLE = 422  # HTTP: understood, but the file cannot be used
 
 
 class ChestRadiographApp(MONAILabelApp):
@@ -61,6 +65,16 @@ class ChestRadiographApp(MONAILabelApp):
             description="Lungs, heart, clavicles and ribs in chest radiographs, by attention U-Nets. Research only.",
             version=__version__,
         )
+
+    def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
+        """MONAI Label's own, but a file that cannot be used is an answer with its reason, of status 422."""
+        try:
+            return super().infer(request, datastore)
+        except Exception as error:
+            cause = cause_of(error)
+            if not isinstance(cause, RadiographError):
+                raise
+            raise HTTPException(status_code=UNPROCESSABLE, detail=str(cause)) from error
 
     def init_infers(self) -> dict[str, InferTask]:
         models: dict[str, InferTask] = {

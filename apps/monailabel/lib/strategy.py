@@ -36,7 +36,8 @@ class LeastCertain(Strategy):
 
     def __init__(self, bundles: Path, structures: Sequence[str]) -> None:
         super().__init__("The radiograph of which the networks are least certain")
-        self._current, self._structures = CurrentSegmenter(bundles, structures), list(structures)
+        self._current = CurrentSegmenter(bundles, structures)
+        self._structures = list(structures)
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         wanted = request.get("structure") or self._structures
@@ -44,7 +45,8 @@ class LeastCertain(Strategy):
         unknown = [name for name in wanted if name not in self._structures]
         if unknown:
             raise ValueError(f"no structure {', '.join(unknown)}; there are: {', '.join(self._structures)}")
-        segmenter, left = self._current(), int(request.get("limit", 20))
+        segmenter = self._current()
+        left = int(request.get("limit", 20))
         found: dict[str, float] = {}
         for image in sorted(datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))):
             known = datastore.get_image_info(image).get(CERTAINTY, {})
@@ -68,4 +70,7 @@ class LeastCertain(Strategy):
         except RadiographError as error:
             logger.warning(str(error))
             return {"failed": str(error)}
+        except Exception as error:  # a fault of ours with one radiograph must not stop the choice among the others
+            logger.exception(f"{path}: could not be measured")
+            return {"failed": f"{path}: {type(error).__name__}: {error}"}
         return {"confidences": {name: round(value, 4) for name, value in confidences.items()}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import tempfile
 import threading
 import time
@@ -27,6 +28,7 @@ from cxr_attn_unet.structures import label_values
 __all__ = ["AllStructures", "BundleInfer", "BundleTrainer", "CurrentSegmenter", "write_label"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
 FINE_TUNING_RATE = 4e-4  # of one-cycle AdamW, a fifth of what the bundles were trained with: few labels, good weights
 
 logger = logging.getLogger(__name__)
@@ -44,10 +46,9 @@ def write_label(labels: np.ndarray, path: str, extension: str | None = None) -> 
     Returns:
         path of a temporary file.
     """
-    own = "".join(Path(path).suffixes[-2:]) if path.lower().endswith(".nii.gz") else Path(path).suffix
-    own = ".png" if own.lower() in PICTURES else own if own.lower() in (".nii", ".nii.gz", ".nrrd", ".mha") else ".nrrd"
-    extension = extension or own
-    target = tempfile.NamedTemporaryFile(suffix=extension, delete=False).name
+    extension = extension or _extension_for(path)
+    handle, target = tempfile.mkstemp(suffix=extension)
+    os.close(handle)
     if extension.lower() in PICTURES:
         Image.fromarray(labels).save(target)
         return target
@@ -57,6 +58,17 @@ def write_label(labels: np.ndarray, path: str, extension: str | None = None) -> 
     else:
         write_itk(labels.T[..., None], target, geometry(radiograph), np.uint8, True)
     return target
+
+
+def _extension_for(path: str) -> str:
+    """The suffix of a label of the radiograph ``path``."""
+    name = path.lower()
+    if name.endswith(PICTURES):
+        return ".png"
+    for suffix in VOLUMES:
+        if name.endswith(suffix):
+            return suffix
+    return ".nrrd"
 
 
 class BundleInfer(BundleInferTask):
@@ -81,7 +93,8 @@ class CurrentSegmenter:
     """
 
     def __init__(self, bundles: Path, structures: Sequence[str]) -> None:
-        self._bundles, self._structures = bundles, list(structures)
+        self._bundles = bundles
+        self._structures = list(structures)
         self._state: Any = None
         self._segmenter: Segmenter | None = None
         self._lock = threading.Lock()
@@ -142,7 +155,8 @@ class BundleTrainer(BundleTrainTask):
         self.structure = json.loads(Path(self.bundle_config_path).read_text(encoding="utf-8"))["structure"]
 
     def _fetch_datalist(self, request: dict[str, Any], datastore: Any) -> list[dict[str, str]]:
-        items, problems = [], []
+        items = []
+        problems = []
         for item in super()._fetch_datalist(request, datastore):
             try:
                 items.append({**item, "label": self._own_label(item)})

@@ -17,7 +17,7 @@ ROWS_AT_A_TIME = 256
 def write_parquet(
     path: str | os.PathLike, records: Iterable[Mapping[str, Any]], columns: Sequence[tuple[str, str]]
 ) -> None:
-    """A table, one row a record.
+    """A table, one row per record.
 
     Args:
         path: file to write.
@@ -32,6 +32,5 @@ def write_parquet(
     rows = iter(records)
     with written(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         while some := list(islice(rows, ROWS_AT_A_TIME)):
-            writer.write_table(
-                pa.Table.from_pylist([{name: row.get(name) for name, _ in columns} for row in some], schema)
-            )
+            complete = [{name: row.get(name) for name in schema.names} for row in some]
+            writer.write_table(pa.Table.from_pylist(complete, schema))

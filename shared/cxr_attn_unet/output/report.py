@@ -14,7 +14,12 @@ from ..files import written
 
 __all__ = ["Column", "Entry", "write_report"]
 
-ROWS, ABOUT, HEAD, FAILURES, TITLE = (f"<!--{name}-->" for name in ("rows", "about", "head", "failures", "title"))
+# what stands in report.html for the parts that differ
+ROWS = "<!--rows-->"
+ABOUT = "<!--about-->"
+HEAD = "<!--head-->"
+FAILURES = "<!--failures-->"
+TITLE = "<!--title-->"
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,10 @@ def write_report(
         about: what made it, in its foot.
     """
     page = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
-    page = page.replace(TITLE, escape(title)).replace(ABOUT, escape(about))
-    page = page.replace(HEAD, "".join(_head(column) for column in columns)).replace(FAILURES, _failures(failures))
+    page = page.replace(TITLE, escape(title))
+    page = page.replace(ABOUT, escape(about))
+    page = page.replace(HEAD, "".join(_head(column) for column in columns))
+    page = page.replace(FAILURES, _failures(failures))
     before, after = page.split(ROWS)
     with written(path) as temporary, open(temporary, "w", encoding="utf-8", errors="replace") as file:
         file.write(before)
@@ -95,29 +102,48 @@ def _head(column: Column) -> str:
 
 
 def _row(entry: Entry, columns: Sequence[Column]) -> str:
+    cells = [f"<td>{_picture(entry)}</td>", f'<td class="name">{escape(entry.name)}</td>']
+    cells.extend(_value(entry, column) for column in columns)
+    cells.append(_warnings(entry))
+    kind = " class=warned" if entry.warnings else ""
+    return f"<tr{kind}>{''.join(cells)}</tr>\n"
+
+
+def _picture(entry: Entry) -> str:
     picture = ""
     if entry.picture:
         data = base64.b64encode(entry.picture).decode("ascii")
         picture = f'<img loading="lazy" width="112" alt="overlay" src="data:image/jpeg;base64,{data}">'
     if entry.link:
-        picture = f'<a href="{escape(quote(entry.link))}">{picture or "overlay"}</a>'
-    cells = [f"<td>{picture}</td>", f'<td class="name">{escape(entry.name)}</td>']
-    for column in columns:
-        value = entry.values.get(column.key)
-        if isinstance(value, (int, float)):
-            unit = f" <small>{escape(entry.units[column.key])}</small>" if column.key in entry.units else ""
-            cells.append(f'<td class="number" data-value="{value:.9g}">{value:.{column.digits}f}{unit}</td>')
-        else:
-            cells.append(f'<td class="number">{escape(value or "–")}</td>')
-    listed = "".join(f"<li>{escape(warning)}</li>" for warning in entry.warnings)
-    warnings = f'<td data-value="{len(entry.warnings)}">{f"<ul>{listed}</ul>" if listed else ""}</td>'
-    return f"<tr{' class=warned' if listed else ''}>{''.join(cells)}{warnings}</tr>\n"
+        return f'<a href="{escape(quote(entry.link))}">{picture or "overlay"}</a>'
+    return picture
+
+
+def _value(entry: Entry, column: Column) -> str:
+    value = entry.values.get(column.key)
+    if isinstance(value, str):
+        return f"<td>{escape(value)}</td>"
+    if value is None:
+        return '<td class="number">–</td>'
+    unit = ""
+    if column.key in entry.units:
+        unit = f" <small>{escape(entry.units[column.key])}</small>"
+    return f'<td class="number" data-value="{value:.9g}">{value:.{column.digits}f}{unit}</td>'
+
+
+def _warnings(entry: Entry) -> str:
+    listed = ""
+    if entry.warnings:
+        items = "".join(f"<li>{escape(warning)}</li>" for warning in entry.warnings)
+        listed = f"<ul>{items}</ul>"
+    return f'<td data-value="{len(entry.warnings)}">{listed}</td>'
 
 
 def _failures(failures: Sequence[tuple[str, str]]) -> str:
     if not failures:
         return ""
-    listed = "".join(
-        f"<li>{escape(reason if path in reason else f'{path}: {reason}')}</li>" for path, reason in failures
-    )
+    listed = ""
+    for path, reason in failures:
+        text = reason if path in reason else f"{path}: {reason}"
+        listed += f"<li>{escape(text)}</li>"
     return f"<h2>Not segmented: {len(failures)}</h2><ul>{listed}</ul>"
