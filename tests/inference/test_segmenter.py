@@ -98,6 +98,22 @@ def test_notes_of_the_file_are_among_the_warnings(heart):
     assert "its window was not used" in heart(radiograph).warnings
 
 
+@pytest.fixture(scope="module")
+def framed(all_four):
+    """A real radiograph in a white frame of a third of its side."""
+    pixels = np.asarray(Image.open(EXAMPLES / "open_radiographs" / "cae2c0a9.png").convert("L"))[::2, ::2]
+    return all_four(np.pad(pixels, 100, constant_values=255)), pixels.shape
+
+
+def test_the_field_is_what_the_frame_surrounds(framed):
+    found, (rows, columns) = framed
+    assert np.abs(np.subtract(found.field.box, (100, 100 + rows, 100, 100 + columns))).max() <= 10
+
+
+def test_quality_control_does_not_look_at_frames(framed):
+    assert "does not look like" not in " ".join(framed[0].warnings)
+
+
 def test_structures_are_known_without_weights(tmp_path):
     shutil.copytree(REPOSITORY / "bundles" / "heart_attn_unet" / "configs", tmp_path / "heart_attn_unet" / "configs")
     assert bundle_structures(bundles=tmp_path) == ("heart",)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from cxr_attn_unet.io import Orientation, Radiograph
-from cxr_attn_unet.output import draw_overlay, upright_field
+from cxr_attn_unet.output import Field, draw_overlay, upright_field
 from samples import picture
 
 PIXELS = picture().astype(np.float32)
-FIELD = (16, 112, 8, 72)
 INSIDE = PIXELS[16:112, 8:72]
+FIELD = Field((16, 112, 8, 72), INSIDE)
 
 
 def test_all_of_it_without_a_field():

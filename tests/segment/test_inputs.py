@@ -124,3 +124,10 @@ def test_an_empty_folder_is_a_failure(tmp_path):
 def test_tables_name_a_failed_file_by_its_short_name():
     failure = Failure("sub/a.png", "/home/me/in/sub/a.png: the file is empty.", path="/home/me/in/sub/a.png")
     assert failure.short_reason == "sub/a.png: the file is empty."
+
+
+def test_files_of_other_kinds_are_counted(write, tmp_path):
+    write("in/a.png")
+    for name in ("in/notes.txt", "in/more.txt", "in/table.xml"):
+        (tmp_path / name).write_text("no radiograph")
+    assert find_inputs([tmp_path / "in"], "results").ignored == {".txt": 2, ".xml": 1}

@@ -370,6 +370,12 @@ def test_other_modalities_are_skipped_with_a_reason(radiographs, out):
     assert "modality US" in skipped[1]["reason"]
 
 
+def test_ignored_files_are_counted_at_the_end(radiographs, out, capsys):
+    (radiographs / "notes.txt").write_text("no radiograph")
+    segment(radiographs, "-o", out, *HEART)
+    assert "1 file ignored: 1 .txt" in capsys.readouterr().err
+
+
 def test_results_among_the_radiographs(radiographs):
     """Results in the radiographs' own folder are not taken for radiographs the next time."""
     for _ in range(2):

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..io import Radiograph
-from ..output import Box, draw_overlay, save
+from ..output import Field, draw_overlay, save
 
 __all__ = ["Segmentation"]
 
@@ -31,9 +31,8 @@ class Segmentation:
         measurements: see :func:`cxr_attn_unet.analysis.measurements.measure`.
         warnings: what was odd in the file, and what quality control noticed, in words; empty if nothing.
         versions: by structure, the version of the bundle.
-        field: (top, bottom, left, right) of the part of ``radiograph.pixels`` that shows the radiograph, rows from top
-            to before bottom, columns alike; without frames, to which pictures and quality control do not look. All of
-            it if not given.
+        field: the part of the picture that shows the radiograph, without frames, padding and hot pixels; quality
+            control and pictures look at nothing else. All of it if not given.
     """
 
     radiograph: Radiograph
@@ -43,7 +42,7 @@ class Segmentation:
     measurements: Mapping[str, float | str | None]
     warnings: Sequence[str]
     versions: Mapping[str, str]
-    field: Box | None = None
+    field: Field | None = None
     _restore: Mapping[str, Callable[[], np.ndarray]] = dataclass_field(repr=False, default_factory=dict)
 
     @cached_property

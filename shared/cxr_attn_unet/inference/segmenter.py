@@ -31,9 +31,9 @@ from ..bundle import bundles_folder, cause_of
 from ..io import Radiograph, RadiographError, read_radiograph
 from ..io.radiograph import check_pixels
 from ..networks import load_weights
-from ..output import Box, upright_field
+from ..output import Field, upright_field
 from ..structures import BUNDLE_SUFFIX, in_registry_order
-from ..transforms import LoadRadiographd, to_meta_tensor
+from ..transforms import LoadRadiographd, clean_field, to_meta_tensor
 from .segmentation import Segmentation
 from .test_time_augmentation import TestTimeAugmentationInferer
 
@@ -281,7 +281,8 @@ class Segmenter:
         spacing = radiograph.spacing
         if spacing is not None and radiograph.orientation.transpose:
             spacing = (spacing[1], spacing[0])
-        field = _field(radiograph)
+        pixels, box = clean_field(radiograph.pixels)
+        field = Field(box, pixels)
         field_pixels, field_masks = upright_field(radiograph, masks, field)
         noticed = quality.check(field_pixels, field_masks, confidences)
         return Segmentation(
@@ -402,12 +403,6 @@ def _reduced(radiograph: Radiograph) -> _Reduced:
         pixels = np.asarray(Image.fromarray(radiograph.pixels).reduce(factor))
         radiograph = replace(radiograph, pixels=pixels)
     return _Reduced(radiograph, factor, (rows, columns), to_meta_tensor(radiograph))
-
-
-def _field(radiograph: Radiograph) -> Box:
-    """The box of the picture that shows the radiograph: all of it."""
-    rows, columns = radiograph.pixels.shape
-    return 0, rows, 0, columns
 
 
 def _rows_columns(values: torch.Tensor) -> np.ndarray:

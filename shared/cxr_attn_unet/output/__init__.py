@@ -14,7 +14,7 @@ from .formats import (
 )
 from .masks import label_map, one_bit_png
 from .nifti import geometry, save_nifti
-from .overlay import Box, draw_overlay, upright_field
+from .overlay import Box, Field, draw_overlay, upright_field
 from .parquet import write_parquet
 from .report import Column, Entry, write_report
 from .rle import decode, encode
@@ -25,6 +25,7 @@ __all__ = [
     "Box",
     "Column",
     "Entry",
+    "Field",
     "MaskedImage",
     "Saved",
     "SegmentedRadiograph",

@@ -35,6 +35,7 @@ MAY_BE_EMPTY = (
 # A projection has no planes. With a frame of reference, their positions would be asked for; with a spacing, highdicom
 # writes measures that it does not read back without a slice's thickness. The source has both.
 LEFT_OUT = ("FrameOfReferenceUID", "PixelSpacing")
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SEXES = ("M", "F", "O")
 PATIENT_GROUPS = (0x0010, 0x0012)  # patient, clinical trial
 # of the study, in other groups
@@ -89,7 +90,7 @@ def carry_over(source: Dataset, path: str | os.PathLike) -> tuple[Dataset, list[
     header.file_meta = getattr(source, "file_meta", FileMetaDataset())
     empty: list[str] = []
     for tag in source.keys():  # noqa: SIM118 - iterating a dataset would read every value
-        if tag.is_private:
+        if tag.is_private or _keyword(tag) in PIXELS:
             continue
         element = _sound_element(source, tag, unknown_characters)
         if element is not None:

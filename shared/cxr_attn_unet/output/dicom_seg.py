@@ -13,6 +13,7 @@ from pydicom.uid import generate_uid
 
 from ..files import written
 from ..io import RadiographError
+from ..io.dicom import read_dataset
 from ..structures import REGISTRY
 from .dicom_header import carry_over
 
@@ -63,20 +64,22 @@ def write_dicom_seg(
         what was not carried over from the source because it breaks the rules of DICOM, in words; empty if nothing.
 
     Raises:
-        RadiographError: the source lacks a UID, or there is nothing to write.
-        ValueError: a mask of another size, or of a structure that has no code here.
+        RadiographError: the source lacks a UID, a mask has another size, or there is nothing to write.
+        ValueError: a mask of a structure that has no code here.
     """
-    # without the pixels, which nothing here needs; also where the file's preamble is missing
-    data = pydicom.dcmread(source, stop_before_pixels=True, force=True)
+    data = read_dataset(source)
     header, notes = carry_over(data, source)
     check_codes(masks)
     found = {structure: mask for structure, mask in masks.items() if mask.any()}
     if not found:
         raise RadiographError(f"{source}: nothing was found in it, so there is no segmentation to write.")
-    size = (int(data.Rows), int(data.Columns))
+    size = (data.get("Rows"), data.get("Columns"))
     for structure, mask in found.items():
         if mask.shape != size:
-            raise ValueError(f"the mask of {structure} is {mask.shape}, but {source} is {size} (rows, columns)")
+            raise RadiographError(
+                f"{source}: the mask of {structure} is {mask.shape} (rows, columns), but the header says {size}. "
+                "Choose another format than dicom-seg."
+            )
     segmentation = _segmentation(header, found, version, versions or {})
     with written(Path(path)) as temporary:
         segmentation.save_as(temporary)

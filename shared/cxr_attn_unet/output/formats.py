@@ -21,7 +21,7 @@ from ..structures import colour_of, label_values
 from .dicom_seg import check_codes, write_dicom_seg
 from .masks import label_map, one_bit_png
 from .nifti import save_nifti
-from .overlay import Box, draw_overlay, upright_field
+from .overlay import Field, draw_overlay, upright_field
 
 __all__ = [
     "COLLECTIONS",
@@ -61,8 +61,8 @@ class SegmentedRadiograph(Protocol):
         """By structure, the version of the weights."""
 
     @property
-    def field(self) -> Box | None:
-        """The part of the radiograph's pixels that pictures show; all of it if ``None``."""
+    def field(self) -> Field | None:
+        """The part of the radiograph that pictures show; all of it if ``None``."""
 
 
 @dataclass(frozen=True)

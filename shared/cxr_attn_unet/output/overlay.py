@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -11,29 +12,42 @@ from ..analysis.measurements import heart_diameter, thoracic_diameter
 from ..figures import annotated
 from ..io import Radiograph
 
-__all__ = ["Box", "draw_overlay", "upright_field"]
+__all__ = ["Box", "Field", "draw_overlay", "upright_field"]
 
 Box = tuple[int, int, int, int]  # (top, bottom, left, right): rows from top to before bottom, columns alike
 
 
+@dataclass(frozen=True)
+class Field:
+    """The part of a picture that shows the radiograph, without frames.
+
+    Attributes:
+        box: in the radiograph's pixels as stored.
+        pixels: in that box, ``(rows, columns)`` as stored, without padding values and hot pixels.
+    """
+
+    box: Box
+    pixels: np.ndarray
+
+
 def upright_field(
-    radiograph: Radiograph, masks: Mapping[str, np.ndarray], field: Box | None = None
+    radiograph: Radiograph, masks: Mapping[str, np.ndarray], field: Field | None = None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The part of a picture that shows the radiograph, upright, with its masks.
 
     Args:
         radiograph: as read.
         masks: by structure, ``(rows, columns)`` as stored; may have a higher resolution than the radiograph.
-        field: in the radiograph's pixels; all of it if not given.
+        field: the part that shows the radiograph; all of it if not given.
 
     Returns:
         pixels ``(rows, columns)``, and masks ``(rows, columns)`` by structure.
     """
     apply = radiograph.orientation.apply
     rows, columns = radiograph.pixels.shape
-    if field is None or field == (0, rows, 0, columns):
+    if field is None:
         return radiograph.upright(), {name: apply(mask) for name, mask in masks.items()}
-    top, bottom, left, right = field
+    top, bottom, left, right = field.box
     cropped = {}
     for name, mask in masks.items():
         row_scale = mask.shape[0] / rows
@@ -43,7 +57,7 @@ def upright_field(
             round(left * column_scale) : round(right * column_scale),
         ]
         cropped[name] = apply(inside)
-    return apply(radiograph.pixels[top:bottom, left:right]), cropped
+    return apply(field.pixels), cropped
 
 
 def draw_overlay(
@@ -51,7 +65,7 @@ def draw_overlay(
     masks: Mapping[str, np.ndarray],
     measurements: Mapping[str, float | str | None],
     side: int = 1024,
-    field: Box | None = None,
+    field: Field | None = None,
 ) -> Image.Image:
     """The upright radiograph with outlines in fixed colours, both diameters of the ratio, and a legend.
 
@@ -60,7 +74,7 @@ def draw_overlay(
         masks: by structure, ``(rows, columns)`` bool over the file's own pixels, as stored.
         measurements: of which the cardiothoracic ratio is written; without it no diameters are drawn.
         side: of the square that the picture fits, in pixels.
-        field: the part of the radiograph's pixels that is shown; all of it if not given.
+        field: the part that is shown; all of it if not given.
     """
     pixels, upright = upright_field(radiograph, masks, field)
     lines: list[tuple[float, float, float]] = []

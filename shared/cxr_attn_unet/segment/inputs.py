@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..files import radiograph_stem
-from ..io import RadiographError, list_radiographs
+from ..io import RadiographError, find_radiographs
 
 __all__ = ["Failure", "FoundInputs", "Input", "find_inputs"]
 
@@ -64,7 +65,7 @@ class FoundInputs:
 
     inputs: list[Input] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    ignored: dict[str, int] = field(default_factory=dict)
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
 def find_inputs(given: Iterable[str | os.PathLike], output: str | os.PathLike) -> FoundInputs:
@@ -100,20 +101,14 @@ def _paths_of(entry: str, found: FoundInputs) -> list[str]:
     if not os.path.isdir(entry):
         return [entry]
     try:
-        paths, ignored = _search(entry)
+        listing = find_radiographs(entry)
     except (RadiographError, OSError) as error:
         found.failures.append(Failure(entry, str(error)))
         return []
-    for kind, number in ignored.items():
-        found.ignored[kind] = found.ignored.get(kind, 0) + number
-    if not paths:
+    found.ignored.update(listing.ignored)
+    if not listing.radiographs:
         found.failures.append(Failure(entry, f"{entry}: no radiographs here. Check the folder."))
-    return paths
-
-
-def _search(folder: str) -> tuple[list[str], Mapping[str, int]]:
-    """Radiographs below a folder, and numbers of the other files by kind."""
-    return list_radiographs(folder), {}
+    return listing.radiographs
 
 
 class _Names:

@@ -14,6 +14,7 @@ from types import FrameType
 from tqdm import tqdm
 
 from ..inference.segmenter import Segmenter
+from ..io import describe_ignored
 from .inputs import Failure, Input
 from .journal import Journal
 from .pipeline import Pipeline
@@ -82,7 +83,8 @@ def segment_files(
         _say(f"cxr-attn-unet: the tables could not be written to {output} ({error}); run the same command again")
         return 1
     _say_what_failed(settings, all_failures)
-    _say_ignored(ignored or {})
+    if ignored:
+        _say(f"{describe_ignored(ignored)}.")
     _say_summary(settings, finished, all_failures, interrupted)
     if interrupted:
         return INTERRUPTED
@@ -140,16 +142,6 @@ def _say_what_failed(settings: Settings, failures: Sequence[Failure]) -> None:
             _say(f"failed: {failure.name}: {failure.reason}")
     if skipped:
         _say(f"Skipped {skipped} files that are no radiographs, see {settings.output / 'failures.csv'}.")
-
-
-def _say_ignored(ignored: Mapping[str, int]) -> None:
-    total = sum(ignored.values())
-    if not total:
-        return
-    kinds = sorted(ignored, key=lambda kind: (-ignored[kind], kind))
-    listed = ", ".join(f"{ignored[kind]} {kind}" for kind in kinds)
-    files = "file" if total == 1 else "files"
-    _say(f"{total} {files} ignored: {listed}.")
 
 
 def _say_summary(settings: Settings, finished: Finished, failures: Sequence[Failure], interrupted: bool) -> None:
