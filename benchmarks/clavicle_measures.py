@@ -35,7 +35,8 @@ def measures(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     found = (probability > 0.5).astype(np.float64)
     both = truth.astype(np.float64)
     middle = truth.shape[1] // 2
-    left, right = both.copy(), both.copy()
+    left = both.copy()
+    right = both.copy()
     left[:, :middle] = 0
     right[:, middle:] = 0
     small = np.asarray(Image.fromarray(found.astype(np.uint8)).resize((128, 128), Image.NEAREST), np.float64)

@@ -30,8 +30,10 @@ OTHERS = ("camera", "coins", "text", "moon", "page", "clock", "brick", "grass", 
 
 def cropped(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     rows, columns = pixels.shape
-    share, side = rng.uniform(0.3, 0.5), rng.integers(4)
-    top, left = int(share * rows), int(share * columns)
+    share = rng.uniform(0.3, 0.5)
+    side = rng.integers(4)
+    top = int(share * rows)
+    left = int(share * columns)
     return (pixels[top:], pixels[: rows - top], pixels[:, left:], pixels[:, : columns - left])[side]
 
 

@@ -61,7 +61,10 @@ def radiographs_in(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
 
 
 class TolerantDataset(Dataset):
-    """``monai.data.Dataset`` that gives ``{"failed": message}`` for an item whose file is bad."""
+    """``monai.data.Dataset`` that gives ``{"failed": message}`` for an item that cannot be prepared.
+
+    A fault of the program, rather than of the file, is logged with its traceback; the other items go through.
+    """
 
     def _transform(self, index: int) -> Any:
         item = self.data[index]
@@ -71,9 +74,13 @@ class TolerantDataset(Dataset):
             return super()._transform(index)
         except Exception as error:
             cause = cause_of(error)
-            if not isinstance(cause, RadiographError):
-                raise
-            return {FAILED: str(cause)}
+            if isinstance(cause, RadiographError):
+                return {FAILED: str(cause)}
+            logger.error(f"{item['image']}: a fault of this program", exc_info=cause)
+            return {
+                FAILED: f"{item['image']}: could not be read because of a fault of this program "
+                f"({type(cause).__name__}: {cause}). Please report it with its traceback; other files are not affected."
+            }
 
 
 def collate_readable(batch: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -331,7 +331,8 @@ def _load(root: Path, device: torch.device) -> _Model:
     parser = ConfigParser()
     parser.read_config(root / "configs" / "inference.json")
     parser.read_meta(root / "configs" / "metadata.json")
-    parser["bundle_root"], parser["device"] = str(root), device
+    parser["bundle_root"] = str(root)
+    parser["device"] = device
     try:
         weights = Path(parser.get_parsed_content("checkpoint"))
         network = load_weights(parser.get_parsed_content("network"), weights).eval()

@@ -150,7 +150,7 @@ def _sound_element(source: Dataset, tag: BaseTag, unknown_characters: bool) -> D
 def _is_sound(element: DataElement, unknown_characters: bool) -> bool:
     """Whether a value, and all in it if it is a sequence, is what its type allows."""
     if element.VR == "SQ":
-        return all(_is_sound(inner, unknown_characters) for item in element.value for inner in item)
+        return all(_is_sound_item(item, unknown_characters) for item in element.value)
     if element.keyword == "SpecificCharacterSet" and unknown_characters:
         return False
     types = {element.VR}
@@ -167,6 +167,10 @@ def _is_sound(element: DataElement, unknown_characters: bool) -> bool:
         if unknown_characters and not str(value).isascii():
             return False
     return True
+
+
+def _is_sound_item(item: Dataset, unknown_characters: bool) -> bool:
+    return all(_is_sound(element, unknown_characters) for element in item)
 
 
 def _fits(text: str, kind: str) -> bool:

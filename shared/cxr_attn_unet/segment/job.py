@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from tqdm import tqdm
@@ -56,15 +55,7 @@ def segment_files(
     Returns:
         exit status: 0, 1 if some failed, 130 if interrupted.
     """
-    settings = Settings(
-        output=Path(output),
-        structures=segmenter.structures,
-        versions=segmenter.versions,
-        identity=segmenter.identity,
-        tta=segmenter.tta,
-        formats=tuple(formats),
-        report=report,
-    )
+    settings = Settings.of(segmenter, output, formats, report)
     journal = Journal(settings.output / JOURNAL)
     done = set() if overwrite else {entry.stem for entry in inputs if is_finished(entry, journal, settings)}
     todo = [entry for entry in inputs if entry.stem not in done]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..inference.segmenter import Segmenter
 from ..output import FORMATS, file_names, is_dicom_file
 from .inputs import Input
 from .journal import Journal
@@ -39,6 +40,19 @@ class Settings:
     tta: bool = False
     formats: tuple[str, ...] = ("png",)
     report: bool = True
+
+    @classmethod
+    def of(cls, segmenter: Segmenter, output: str | os.PathLike, formats: Sequence[str], report: bool) -> Settings:
+        """Those of a run with a segmenter."""
+        return cls(
+            output=Path(output),
+            structures=segmenter.structures,
+            versions=segmenter.versions,
+            identity=segmenter.identity,
+            tta=segmenter.tta,
+            formats=tuple(formats),
+            report=report,
+        )
 
     @property
     def with_rle(self) -> bool:
