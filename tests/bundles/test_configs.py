@@ -107,6 +107,12 @@ def test_config_says_what_it_is_for(bundle, name):
     assert len(head(bundle, name)["_desc_"]) > 40
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_long_expressions_are_functions_of_the_package(bundle, name):
+    text = (bundle / "configs" / f"{name}.json").read_text(encoding="utf-8")
+    assert max(map(len, re.findall(r'"\$[^"]*"', text))) <= 100
+
+
 @pytest.mark.parametrize("path", ["metadata", "recipe"])
 def test_other_json_files_have_the_style_of_the_configs(bundle, path):
     text = (bundle / "configs" / f"{path}.json").read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ from cxr_attn_unet_dev.benchmark import cells_of, load_protocol, run_cell
 from cxr_attn_unet_dev.benchmark.__main__ import main
 from cxr_attn_unet_dev.benchmark.cells import PUBLISHED, Cell, protocol_names
 from cxr_attn_unet_dev.benchmark.report import blocks, compared, draw, holm, interval
-from cxr_attn_unet_dev.benchmark.run import BUSY, claimed, data_hash, result_path, run_in_process
+from cxr_attn_unet_dev.benchmark.run import BUSY, _configuration, claimed, data_hash, result_path, run_in_process
 
 TINY = {"width": 4, "image_size": 32, "epochs": 2, "batch_size": 4, "num_workers": 0}
 
@@ -61,6 +61,31 @@ def test_protocols_that_are_none(tmp_path):
     own.write_text('{"about": "mine", "epochs": 3}')
     with pytest.raises(ValueError, match=r"own\.json: not a protocol"):
         load_protocol(str(own))
+
+
+def test_a_protocol_is_chosen_by_its_former_option_too(capsys):
+    with pytest.raises(SystemExit):
+        main(["--scale", "none"])
+    assert "no protocol 'none'. There are: modern, published, small" in capsys.readouterr().err
+
+
+def test_remarks_of_a_protocol_are_read_by_their_former_name_too(tmp_path):
+    own = tmp_path / "own.json"
+    own.write_text('{"about": "mine", "marks": {"unet": "half the images"}}')
+    assert load_protocol(str(own)).remarks == {"unet": "half the images"}
+
+
+def test_the_head_in_a_result_is_what_was_trained_with():
+    cell = tiny(learning_rate=0.5)
+    head = _configuration(cell, cell.stages())["head"]
+    assert (head["learning_rate"], head["structure"], "_desc_" in head) == (0.5, "heart", False)
+
+
+@pytest.mark.parametrize("key", ["remark", "mark"])
+def test_a_remark_stands_beside_the_dice(results, key):
+    path = results / "small" / "heart_unet.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: "half the images"}))
+    assert "(half the images) / 0.798" in blocks(results)["cells"]
 
 
 def test_modern_is_the_recipe():

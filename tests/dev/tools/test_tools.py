@@ -12,6 +12,8 @@ from PIL import Image
 from conftest import BUNDLES, REPOSITORY, phantom
 from cxr_attn_unet.files import radiograph_stem, written
 from cxr_attn_unet.networks import build_network, load_weights
+from cxr_attn_unet.networks.checkpoint import sha256
+from cxr_attn_unet_dev.json_style import format_json
 from cxr_attn_unet_dev.tools import overview, release_weights, render_examples, tables, training_curve
 
 
@@ -36,6 +38,22 @@ def test_a_changed_result_is_noticed_and_written(tmp_path):
     metadata = json.loads((tmp_path / "bundles" / BUNDLES[0].name / "configs" / "metadata.json").read_text())
     assert 0.1235 in [round(value, 4) for value in metadata["eval_metrics"].values()]
     assert tables.main(["--root", str(tmp_path), "--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"test_time_augmentation": [[0, 1], [0, 1.3]]}, "32 x 32, mean of 2 views |"),
+        ({"views": [[0, 1], [5, 1], [-5, 1]]}, "32 x 32, mean of 3 views |"),
+        ({"test_time_augmentation": [[0, 1]]}, "32 x 32 |"),
+        ({}, "32 x 32 |"),
+    ],
+    ids=["now", "in version 0.1.0", "one view", "before"],
+)
+def test_a_row_says_how_many_views_were_averaged(settings, said):
+    run = {"structure": "heart", "network": "unet", "width": 4, "image_size": 32, "data": "jsrt", "section": "testing"}
+    dice = {"cases": 1, "mean": 0.5, "min": 0.5}
+    assert said in tables.row({"run": {**run, **settings}, "summary": {"val_mean_dice": dice}})
 
 
 def test_overview(tmp_path, capsys):
@@ -97,6 +115,19 @@ def write_half(target):
     with written(target) as path:
         path.write_text("half")
         raise RuntimeError
+
+
+def test_release_weights_changes_the_checksum_of_the_weights_alone(tmp_path):
+    bundle = tmp_path / "heart_attn_unet"
+    shutil.copytree(REPOSITORY / "bundles" / "heart_attn_unet" / "configs", bundle / "configs")
+    path = bundle / "configs" / "metadata.json"
+    before = {"data": {"sha256": "abc"}, **json.loads(path.read_text())}
+    path.write_text(json.dumps(before))
+    network = build_network("full_spatial_attention_unet", width=16, scale_attention=True)
+    weights = release_weights.release(network.state_dict(), bundle)
+    digest = sha256(weights)
+    expected = {**before, "weights": {**before["weights"], "sha256": digest}}
+    assert path.read_text() == format_json(expected)
 
 
 def test_nothing_half_written(tmp_path):
