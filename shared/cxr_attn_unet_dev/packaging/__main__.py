@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 broken = check(unpack(path, Path(folder)), published)
             failed.extend(f"{path.name}: {one}" for one in broken)
-            print(f"{path.name}: {f'{len(broken)} rules broken' if broken else 'keeps all rules'}")
+            verdict = f"{len(broken)} rules broken" if broken else "keeps all rules"
+            print(f"{path.name}: {verdict}")
 
         each(options.zips, rule)
     elif options.command == "index":
