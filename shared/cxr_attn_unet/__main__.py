@@ -25,9 +25,16 @@ def _prepare_process() -> None:
     """Settings of the whole process, which a library must not touch; before PyTorch is imported, which reads some."""
     # threads that wait for work sleep rather than spin, which would take the cores from other programs and from itself
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # MONAI and Ignite warn while they are imported, pydicom of values that break the standard and do not matter here
-    warnings.filterwarnings("ignore")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    _quieten()
+
+
+def _quieten() -> None:
+    """Hide warnings that are not for a user of this command.
+
+    MONAI and Ignite warn while they are imported, pydicom of values that break the standard and do not matter here.
+    """
+    warnings.filterwarnings("ignore")
     for name in ("pydicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -35,6 +42,7 @@ def _prepare_process() -> None:
 def _run(arguments: list[str] | None) -> int:
     from . import __version__, segment
 
+    _quieten()  # again, for some packages set their own filters and levels while they are imported
     parser = argparse.ArgumentParser(
         prog="cxr-attn-unet", description="Lungs, heart, clavicles and ribs in chest radiographs."
     )

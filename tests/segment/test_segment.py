@@ -303,71 +303,108 @@ def test_another_format_later_is_added(radiographs, out):
     assert len(json.loads((out / "coco.json").read_text())["annotations"]) == 3
 
 
-def test_bad_files_do_not_stop_the_others(radiographs, out, capsys):
-    """Each is named with a remedy, at the end and in failures.csv; status 1."""
-    good = (radiographs / "b.dcm").read_bytes()
-    (radiographs / "zero bytes.png").write_bytes(b"")
-    (radiographs / "truncated.dcm").write_bytes(good[: len(good) // 2])
-    (radiographs / "truncated.png").write_bytes(FILE.read_bytes()[:5000])
-    write_nifti(radiographs / "volume.nii.gz", np.zeros((5, 64, 64), np.int16), np.eye(4))
-    write_nifti(radiographs / "nan.nii", np.full((64, 64), np.nan, np.float32), np.eye(4))
-    frames = np.stack([PIXELS, PIXELS])
-    write_dicom(radiographs / "frames.dcm", frames, bits=8, NumberOfFrames=2)
-    Image.fromarray(PIXELS[:1, :1]).save(radiographs / "pixel.png")
-    y, x = np.mgrid[:96, :128]
-    colours = np.stack([200 * (x > 60), 200 * (y > 40), 120 + 0 * x], -1).astype(np.uint8)
-    Image.fromarray(colours).save(radiographs / "photograph.jpg")
-    bare = write_dicom(radiographs / "no pixel data.dcm", PIXELS, bits=8)
+BAD = {
+    "zero bytes.png": "empty",
+    "truncated.dcm": "truncated",
+    "truncated.png": "truncated",
+    "volume.nii.gz": "a volume",
+    "nan.nii": "NaN",
+    "frames.dcm": "2 frames",
+    "pixel.png": "1 x 1 pixels",
+    "photograph.jpg": "in colour",
+    "no pixel data.dcm": "pixels",
+    "compressed.dcm": "damaged",
+    "missing.png": "no such file",
+}
+
+
+def write_bad_files(folder: Path) -> None:
+    """Files that cannot be used, each for another reason, among the good radiographs."""
     import pydicom
 
-    data = pydicom.dcmread(bare)
-    del data.PixelData
-    data.save_as(bare)
-    unknown = pydicom.dcmread(radiographs / "b.dcm")
-    unknown.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"  # JPEG Lossless, but these are no such data
-    unknown.PixelData = pydicom.encaps.encapsulate([b"\0" * 100])
-    unknown["PixelData"].is_undefined_length = True
-    unknown.save_as(radiographs / "syntax.dcm")
-    (radiographs / "gone.png").symlink_to(radiographs / "nowhere.png")
+    good = folder / "b.dcm"
+    (folder / "zero bytes.png").write_bytes(b"")
+    (folder / "truncated.dcm").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    (folder / "truncated.png").write_bytes(FILE.read_bytes()[:5000])
+    write_nifti(folder / "volume.nii.gz", np.zeros((5, 64, 64), np.int16), np.eye(4))
+    write_nifti(folder / "nan.nii", np.full((64, 64), np.nan, np.float32), np.eye(4))
+    write_dicom(folder / "frames.dcm", np.stack([PIXELS, PIXELS]), bits=8, NumberOfFrames=2)
+    Image.fromarray(PIXELS[:1, :1]).save(folder / "pixel.png")
+    y, x = np.mgrid[:96, :128]
+    colours = np.stack([200 * (x > 60), 200 * (y > 40), 120 + 0 * x], -1).astype(np.uint8)
+    Image.fromarray(colours).save(folder / "photograph.jpg")
+    bare = pydicom.dcmread(good)
+    del bare.PixelData
+    bare.save_as(folder / "no pixel data.dcm")
+    compressed = pydicom.dcmread(good)
+    compressed.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"  # JPEG Lossless, but these are no such data
+    compressed.PixelData = pydicom.encaps.encapsulate([b"\0" * 100])
+    compressed["PixelData"].is_undefined_length = True
+    compressed.save_as(folder / "compressed.dcm")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
 
-    messages = {
-        "zero bytes.png": "empty",
-        "truncated.dcm": "truncated",
-        "truncated.png": "truncated",
-        "volume.nii.gz": "a volume",
-        "nan.nii": "NaN",
-        "frames.dcm": "2 frames",
-        "pixel.png": "1 x 1 pixels",
-        "photograph.jpg": "in colour",
-        "no pixel data.dcm": "pixels are missing",
-        "syntax.dcm": r"cxr-attn-unet[dicom]",
-        "missing.png": "no such file",
-    }
-    assert segment(radiographs, radiographs / "missing.png", "-o", out, *HEART) == 1
-    failures = {Path(row["file"]).name: row for row in rows(out / "failures.csv")}
-    assert set(failures) == set(messages)
-    printed = capsys.readouterr().err
-    for name, message in messages.items():
-        assert message in failures[name]["reason"]
-        assert name in failures[name]["reason"]
-        assert name in printed
-        assert failures[name]["kind"] == "failed"
-    assert len(rows(out / "measurements.csv")) == 3
-    # when they are gone, the list is gone
-    for name in messages:
-        (radiographs / name).unlink(missing_ok=True)
-    assert segment(radiographs, "-o", out, *HEART) == 0
-    assert not (out / "failures.csv").exists()
+
+class TestBadFiles:
+    """Bad files among good ones."""
+
+    @pytest.fixture(scope="class")
+    def folders(self, tmp_path_factory):
+        root = tmp_path_factory.mktemp("bad")
+        write_bad_files(write_radiographs(root / "in"))
+        return root / "in", root / "out"
+
+    @pytest.fixture(scope="class")
+    def run(self, folders):
+        """Exit status and what was printed."""
+        process = start(folders[0], folders[0] / "missing.png", "-o", folders[1], *HEART)
+        _, printed = process.communicate(timeout=200)
+        return process.returncode, printed
+
+    @pytest.fixture(scope="class")
+    def failures(self, folders, run):
+        return {Path(row["file"]).name: row for row in rows(folders[1] / "failures.csv")}
+
+    def test_the_status_says_that_some_failed(self, run):
+        assert run[0] == 1
+
+    def test_the_good_ones_are_segmented(self, folders, run):
+        assert [row["name"] for row in rows(folders[1] / "measurements.csv")] == list(STEMS)
+
+    def test_all_bad_ones_are_failures(self, failures):
+        assert {name: row["kind"] for name, row in failures.items()} == dict.fromkeys(BAD, "failed")
+
+    @pytest.mark.parametrize(("name", "reason"), BAD.items())
+    def test_the_reason_is_told(self, failures, name, reason):
+        assert reason in failures[name]["reason"]
+
+    @pytest.mark.parametrize("name", BAD)
+    def test_the_reason_names_the_file(self, failures, name):
+        assert failures[name]["reason"].partition(": ")[0].endswith(name)
+
+    @pytest.mark.parametrize("name", BAD)
+    def test_the_failure_is_printed(self, run, name):
+        assert f"{name}: " in run[1]
+
+    def test_nothing_else_is_printed(self, run):
+        """Nothing of what libraries say to their developers."""
+        mine = ("failed: ", "1 file", "Segmented ")
+        assert [line for line in run[1].splitlines() if line and not line.startswith(mine)] == []
+
+    def test_the_list_is_gone_when_they_are_gone(self, folders, failures):
+        for name in BAD:
+            (folders[0] / name).unlink(missing_ok=True)
+        assert segment(folders[0], "-o", folders[1], *HEART) == 0
+        assert not (folders[1] / "failures.csv").exists()
 
 
 def test_other_modalities_are_skipped_with_a_reason(radiographs, out):
     write_dicom(radiographs / "ct", PIXELS, bits=8, SOPClassUID=CT, Modality="CT")
     write_dicom(radiographs / "us.dcm", PIXELS, bits=8, Modality="US")
     assert segment(radiographs, "-o", out, *HEART) == 0
-    skipped = rows(out / "failures.csv")
-    assert [(Path(row["file"]).name, row["kind"]) for row in skipped] == [("ct", "skipped"), ("us.dcm", "skipped")]
-    assert "slice of a volume (CT)" in skipped[0]["reason"]
-    assert "modality US" in skipped[1]["reason"]
+    skipped = {row["file"]: row for row in rows(out / "failures.csv")}
+    assert {name: row["kind"] for name, row in skipped.items()} == {"ct": "skipped", "us.dcm": "skipped"}
+    assert "slice of a volume" in skipped["ct"]["reason"]
+    assert "modality US" in skipped["us.dcm"]["reason"]
 
 
 def test_ignored_files_are_counted_at_the_end(radiographs, out, capsys):
