@@ -55,6 +55,7 @@ def measures(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def main() -> int:
+    """Measure, print and write; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", required=True, help="JSRT with the SCR masks")
     parser.add_argument("--output", help="JSON file for the figures")

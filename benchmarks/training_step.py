@@ -67,6 +67,7 @@ def seconds_an_image(bundle: Path, folder: Path, half: bool, last: bool, flush: 
 
 
 def main() -> int:
+    """Measure, print and write; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", type=Path, default=Path("examples/rendered"), help="radiographs with masks")
     parser.add_argument("--batch_size", type=int, default=2)

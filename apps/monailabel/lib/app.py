@@ -77,6 +77,7 @@ class ChestRadiographApp(MONAILabelApp):
             raise HTTPException(status_code=UNPROCESSABLE, detail=str(cause)) from error
 
     def init_infers(self) -> dict[str, InferTask]:
+        """The models, by name."""
         models: dict[str, InferTask] = {
             name: BundleInfer(str(folder), self.conf) for name, folder in self.bundles.items()
         }
@@ -84,9 +85,11 @@ class ChestRadiographApp(MONAILabelApp):
         return models
 
     def init_trainers(self) -> dict[str, TrainTask]:
+        """The trainings, by name."""
         return {name: BundleTrainer(str(folder), self.conf) for name, folder in self.bundles.items()}
 
     def init_strategies(self) -> dict[str, Strategy]:
+        """The ways to choose the next radiograph, by name."""
         return {
             "least_certain": LeastCertain(self.model_dir, self.structures),
             "first": First(),

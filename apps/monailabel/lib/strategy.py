@@ -40,6 +40,7 @@ class LeastCertain(Strategy):
         self._structures = list(structures)
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
+        """The radiograph's ``id`` and ``score``; ``None`` where there is none to choose."""
         wanted = request.get("structure") or self._structures
         wanted = [wanted] if isinstance(wanted, str) else wanted
         unknown = [name for name in wanted if name not in self._structures]

@@ -79,6 +79,7 @@ class BundleInfer(BundleInferTask):
         super().__init__(path, conf, add_post_restore=False, load_strict=True)
 
     def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = None) -> tuple[str, dict]:
+        """Write the labels; returns their file and what is said of them."""
         labels = np.asarray(data[self.output_label_key]).T
         path = write_label(labels, data["image_path"], extension or data.get("result_extension"))
         return path, data.get(self.output_json_key, {})
@@ -100,6 +101,7 @@ class CurrentSegmenter:
         self._lock = threading.Lock()
 
     def __call__(self) -> Segmenter:
+        """The segmenter of the weights as they are now."""
         with self._lock:
             state = [(path, path.stat().st_mtime_ns) for path in sorted(self._bundles.glob("*/models/model.pt"))]
             if self._segmenter is None or state != self._state:
@@ -128,9 +130,11 @@ class AllStructures(InferTask):
         self._current = CurrentSegmenter(bundles, list(labels))
 
     def is_valid(self) -> bool:
+        """Whether it can run: always, for the weights come along."""
         return True
 
     def __call__(self, request: dict[str, Any], callbacks: Any = None) -> tuple[str, dict[str, Any]]:
+        """The label's file, and what is said of it."""
         begin = time.time()
         path = request["image"]
         found = self._current()(path)

@@ -101,6 +101,7 @@ class FolderEvaluator(SupervisedEvaluator):
     segmented: int
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override] # as MONAI's own
+        """Segment all batches."""
         self.failures = []
         self.segmented = 0
         super().run(global_epoch)
@@ -155,6 +156,7 @@ class AtomicPNGWriter(PILWriter):
     """``PILWriter`` that never leaves half a file."""
 
     def write(self, filename: str | os.PathLike, verbose: bool = False, **kwargs: Any) -> None:
+        """Write the picture, whole or not at all."""
         with written(filename) as path:
             super().write(path, verbose=verbose, **kwargs)
         logger.debug(f"Wrote {filename}.")

@@ -89,7 +89,7 @@ def write_dicom_seg(
 def _segmentation(
     header: pydicom.Dataset, masks: Mapping[str, np.ndarray], version: str, versions: Mapping[str, str]
 ) -> Any:
-    """highdicom's object of masks ``(rows, columns)``, none of them empty."""
+    """The object of masks ``(rows, columns)``, none of them empty."""
     import highdicom as hd  # an extra
 
     descriptions = []

@@ -124,7 +124,7 @@ def _value(entry: Entry, column: Column) -> str:
     if isinstance(value, str):
         return f"<td>{escape(value)}</td>"
     if value is None:
-        return '<td class="number">–</td>'
+        return '<td class="number">&ndash;</td>'
     unit = ""
     if column.key in entry.units:
         unit = f" <small>{escape(entry.units[column.key])}</small>"
