@@ -332,7 +332,9 @@ def test_bad_file(case, tmp_path):
         with pytest.raises(RadiographError, match=message) as caught:
             read_radiograph(tmp_path / name)
     text = str(caught.value)
-    assert text.startswith(f"{tmp_path / name}: ") and text.endswith(".") and "\n" not in text
+    assert text.startswith(f"{tmp_path / name}: ")
+    assert text.endswith(".")
+    assert "\n" not in text
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -102,13 +102,13 @@ def test_suffixes_are_left_out_of_names(name):
 def test_a_gzip_file_that_is_cut_off(tmp_path):
     content = gzip.compress(write_dicom(tmp_path / "a.dcm", TWELVE).read_bytes())
     (tmp_path / "b.dcm.gz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(RadiographError, match="b.dcm.gz: cannot be read, perhaps truncated"):
+    with pytest.raises(RadiographError, match=r"b.dcm.gz: cannot be read, perhaps truncated"):
         read_radiograph(tmp_path / "b.dcm.gz")
 
 
 def test_a_gzip_file_that_is_none(tmp_path):
     path = write_dicom(tmp_path / "a.dcm.gz", TWELVE)
-    with pytest.raises(RadiographError, match="a.dcm.gz: cannot be read"):
+    with pytest.raises(RadiographError, match=r"a.dcm.gz: cannot be read"):
         read_radiograph(path)
 
 
@@ -160,7 +160,7 @@ def test_the_files_of_a_dicomdir_are_found(tmp_path):
 
 def test_a_dicomdir_is_no_radiograph(tmp_path):
     dicomdir(tmp_path)
-    with pytest.raises(NotARadiographError, match="DICOMDIR: a list of files .* Give the folder"):
+    with pytest.raises(NotARadiographError, match=r"DICOMDIR: a list of files .* Give the folder"):
         read_radiograph(tmp_path / "DICOMDIR")
 
 

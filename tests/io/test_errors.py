@@ -105,7 +105,7 @@ def test_mask(kind, tmp_path):
 
 def test_masks_of_two_sizes(tmp_path):
     paths = [write_picture(tmp_path / "l.png", TRUTH), write_picture(tmp_path / "r.png", TRUTH[:100])]
-    with pytest.raises(RadiographError, match="r.png: 96 x 100 pixels, but .*l.png has 96 x 128"):
+    with pytest.raises(RadiographError, match=r"r.png: 96 x 100 pixels, but .*l.png has 96 x 128"):
         read_mask(paths)
 
 
@@ -117,7 +117,7 @@ def test_errors_reach_the_main_process(tmp_path):
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     path = cut(write_picture(tmp_path / "a.png", TRUTH), 0.4)
     loader = DataLoader(Dataset([{"image": str(path)}], LoadRadiographd("image")), num_workers=1)
-    with pytest.raises(Exception, match="a.png: damaged or truncated"):
+    with pytest.raises(Exception, match=r"a.png: damaged or truncated"):
         next(iter(loader))
 
 

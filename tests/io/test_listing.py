@@ -125,5 +125,5 @@ def test_a_folder_whose_name_the_command_line_took_for_a_number_is_listed(tmp_pa
 
 
 def test_a_number_that_no_longer_shows_the_folder_is_refused(tmp_path):
-    with pytest.raises(RadiographError, match="1000.0: the command line took"):
+    with pytest.raises(RadiographError, match=r"1000.0: the command line took"):
         list_radiographs(1e3)

@@ -90,13 +90,13 @@ def test_what_dcm2niix_makes_of_a_dicom_file(header, compressed, tmp_path):
 
 def test_a_nifti_file_that_is_not_compressed_as_its_name_says(tmp_path):
     write_nifti(tmp_path / "a.nii", TRUTH, np.eye(4)).rename(tmp_path / "a.nii.gz")
-    with pytest.raises(RadiographError, match="not compressed, though its name ends in .gz, but a NIfTI file"):
+    with pytest.raises(RadiographError, match=r"not compressed, though its name ends in .gz, but a NIfTI file"):
         read_radiograph(tmp_path / "a.nii.gz")
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".mha", ".nrrd"])
 def test_a_dicom_file_under_another_name_is_not_called_damaged(suffix, tmp_path):
     path = write_dicom(tmp_path / "a.dcm", TRUTH, bits=8).rename(tmp_path / f"a{suffix}")
-    with pytest.raises(RadiographError, match="but a DICOM file. Name it .dcm") as caught:
+    with pytest.raises(RadiographError, match=r"but a DICOM file. Name it .dcm") as caught:
         read_radiograph(path)
     assert "damaged" not in str(caught.value)

@@ -105,7 +105,7 @@ def test_a_label_in_colour_does_not_make_a_photograph(suffix, tmp_path):
 
 def test_a_picture_with_much_colour_is_a_photograph(tmp_path):
     labelled(0.4).save(tmp_path / "a.png")
-    with pytest.raises(RadiographError, match="a picture in colour, over [34].%"):
+    with pytest.raises(RadiographError, match=r"a picture in colour, over [34].%"):
         read_radiograph(tmp_path / "a.png")
 
 
@@ -166,7 +166,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
     try:
         path.open("rb").close()
     except PermissionError:
-        with pytest.raises(RadiographError, match="may not be read. Check the permissions"):
+        with pytest.raises(RadiographError, match=r"may not be read. Check the permissions"):
             read_radiograph(path)
     else:
         pytest.skip("this user may read every file")

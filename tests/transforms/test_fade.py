@@ -9,7 +9,7 @@ from cxr_attn_unet.transforms import RandFadeStructured
 
 def striped():
     """A ramp with two bright ribs on it, and their mask: ``(1, rows, columns)``."""
-    y, x = np.mgrid[:64, :64] / 64
+    _y, x = np.mgrid[:64, :64] / 64
     ground = 0.3 + 0.3 * x
     mask = np.zeros((64, 64), np.float32)
     mask[15:20], mask[40:45] = 1, 1
@@ -24,7 +24,8 @@ def test_contrast_is_scaled(factor):
     contrast = (data["image"][0].numpy() - ground)[[17, 42]]
     assert contrast == pytest.approx(0.2 * (1 - factor), abs=0.02)
     assert torch.equal(data["image"][0, 30], image[0, 30])  # far from both ribs
-    assert torch.equal(data["label"], mask) and data["image"].dtype == image.dtype
+    assert torch.equal(data["label"], mask)
+    assert data["image"].dtype == image.dtype
 
 
 def test_drawn_at_random_and_repeatable():

@@ -112,7 +112,7 @@ def _check(item: dict[str, Any], structure: str) -> Facts:
         warnings.append(f"{item['image']}: only {levels} grey levels, kept.")
     return Facts(
         warning=" ".join(warnings),
-        digest=hashlib.sha1(np.ascontiguousarray(pixels), usedforsecurity=False).hexdigest(),
+        digest=hashlib.sha1(pixels.tobytes(), usedforsecurity=False).hexdigest(),
         size=pixels.shape[::-1],
         share=float(mask.mean()),
         behind_heart=structure == "lungs" and gap_between_lungs(radiograph.orientation.apply(mask)) < NARROW_GAP,

@@ -53,9 +53,14 @@ class _LoadWithReader(LoadImaged):
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         self._reader = self.reader_type()
-        options = {"image_only": True, "ensure_channel_first": True, "allow_missing_keys": allow_missing_keys}
         with _without_notice_of_decoders():
-            super().__init__(keys, reader=self._reader, **options)
+            super().__init__(
+                keys,
+                reader=self._reader,  # type: ignore[arg-type]  # MONAI takes readers, but does not say so
+                image_only=True,
+                ensure_channel_first=True,
+                allow_missing_keys=allow_missing_keys,
+            )
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
         """A copy of the item with the keys transformed."""

@@ -47,6 +47,7 @@ def limits(table: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m cxr_attn_unet_dev.tools.fit_quality",
         description=__doc__,
