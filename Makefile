@@ -94,7 +94,7 @@ package: setup ## zips of all bundles in dist, checked by the zoo's rules, and t
 	$(PYTHON) -m venv .venv-package
 	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check \
-	  $$($(PYTHON) tests/acceptance/requirements.py $<) jsonschema onnx onnxscript
+	  $$($(PYTHON) tests/acceptance/requirements.py $<) jsonschema onnx onnxscript onnxruntime
 	@touch $@
 
 test-package: package .venv-package/.ready ## the zips of package in a fresh environment without this package

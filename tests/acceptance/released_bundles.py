@@ -21,6 +21,17 @@ import time
 from pathlib import Path
 
 SCHEMA = Path(__file__).resolve().parents[2] / "shared/cxr_attn_unet_dev/packaging/meta_schema_20240725.json"
+ANY_BATCH = "{'input_names':['image'],'output_names':['pred'],'dynamic_axes':{'image':{0:'batch'},'pred':{0:'batch'}}}"
+COMPARE = """
+import onnxruntime, torch
+session = onnxruntime.InferenceSession("{onnx}", providers=["CPUExecutionProvider"])
+size = session.get_inputs()[0].shape[2:]
+images = torch.rand(3, 1, *size, generator=torch.Generator().manual_seed(0))
+(found,) = session.run(["pred"], {{"image": images.numpy()}})
+with torch.no_grad():
+    expected = torch.jit.load("{script}").eval()(images)
+assert torch.allclose(torch.from_numpy(found), expected, atol=1e-4)
+"""
 BUNDLES = ("lungs_attn_unet", "heart_attn_unet", "clavicles_attn_unet", "ribs_attn_unet")
 LOAD = """
 import sys, torch
@@ -152,7 +163,10 @@ def try_out(name: str, root: Path, empty: Path, examples: Path, radiographs: Pat
     step(f"{name}: verify_net_in_out", *tool, "verify_net_in_out", *shape, "--device", "cpu", folder=empty)
     export = (*shape, "--ckpt_file", str(root / "models" / "model.pt"))
     step(f"{name}: ckpt_export", *tool, "ckpt_export", *export, "--filepath", str(out / "m.ts"), folder=empty)
-    step(f"{name}: onnx_export", *tool, "onnx_export", *export, "--filepath", str(out / "m.onnx"), folder=empty)
+    onnx = (*export, "--filepath", str(out / "m.onnx"), "--converter_kwargs", ANY_BATCH)
+    step(f"{name}: onnx_export", *tool, "onnx_export", *onnx, folder=empty)
+    compare = COMPARE.format(onnx=out / "m.onnx", script=out / "m.ts")
+    step(f"{name}: three radiographs at once by ONNX", "-c", compare, folder=empty)
     assert (out / "m.ts").stat().st_size > 1e6
     assert (out / "m.onnx").stat().st_size > 1e4
     assert (root / "models" / "model.pt").read_bytes() == before, "the released weights were changed"

@@ -48,7 +48,7 @@ BAD = {
     "text as png": (lambda d: content(d / "a.png", b"this is not a picture" * 9), "not a picture"),
     "truncated png": (lambda d: cut(write_picture(d / "a.png", TRUTH), 0.4), "truncated"),
     "truncated jpeg": (lambda d: cut(write_picture(d / "a.jpg", TRUTH)), "truncated"),
-    "truncated tiff": (lambda d: cut(write_picture(d / "a.tif", TRUTH)), "Export it anew|export it anew"),
+    "truncated tiff": (lambda d: cut(write_picture(d / "a.tif", TRUTH)), "Export it again|export it again"),
     "frames": (lambda d: frames(d / "a.tif"), "3 pictures"),
     "3 x 3": (lambda d: write_picture(d / "a.png", TRUTH[:3, :3]), "3 x 3 pixels"),
     "constant": (lambda d: write_picture(d / "a.png", np.full_like(TRUTH, 7)), "the value 7"),
@@ -113,7 +113,7 @@ def test_errors_reach_the_main_process(tmp_path):
     """Through a worker of a data loader, file and remedy still in it."""
     from monai.data import DataLoader, Dataset
 
-    error = RadiographError("a.png: damaged. Export it anew.")
+    error = RadiographError("a.png: damaged. Export it again.")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     path = cut(write_picture(tmp_path / "a.png", TRUTH), 0.4)
     loader = DataLoader(Dataset([{"image": str(path)}], LoadRadiographd("image")), num_workers=1)

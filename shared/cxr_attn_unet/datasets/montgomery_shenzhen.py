@@ -55,7 +55,11 @@ def find(files: Sequence[Path], structure: str) -> dict[str, dict] | None:
     for image_id, entry in found.items():
         whole = masks.get((image_id, ""), [])
         parts = [masks.get((image_id, part), []) for part in _PARTS]
-        entry["masks"] = [] if structure != "lungs" else parts if any(parts) and not whole else [whole]
+        entry["masks"] = [whole]
+        if any(parts) and not whole:
+            entry["masks"] = parts
+        if structure != "lungs":
+            entry["masks"] = []
         entry["optional"] = image_id.startswith("CHN")
         size = _size(entry["images"][0]) if image_id.startswith("MCU") else None
         if size in MONTGOMERY_SIZES:

@@ -28,7 +28,7 @@ def read(path: str) -> np.ndarray:
     """
     if not is_raw(path):
         raise RadiographError(
-            f"{path}: {os.path.getsize(path)} bytes, a raw JSRT radiograph has {SIDE * SIDE * 2}. Copy it anew; for "
+            f"{path}: {os.path.getsize(path)} bytes, a raw JSRT radiograph has {SIDE * SIDE * 2}. Copy it again; for "
             "Analyze or NIfTI pairs, the .hdr file must stand beside it."
         )
     return HIGHEST - np.fromfile(path, dtype=">u2").reshape(SIDE, SIDE).astype(np.float32)

@@ -54,7 +54,7 @@ def read(reference: str) -> np.ndarray:
     path, (index, _, wanted) = reference[:end], reference[end + 1 :].partition("/")
     table = _load(path)
     if index not in table["img"]:
-        raise RadiographError(f"{path}: has no radiograph {index}. Download the file anew.")
+        raise RadiographError(f"{path}: has no radiograph {index}. Download the file again.")
     if wanted and wanted not in structures(path):
         raise RadiographError(f"{path}: has no {wanted}, but {', '.join(structures(path))}.")
     size = _size(str(Path(path).parent / table["img"][index]))
@@ -66,7 +66,7 @@ def read(reference: str) -> np.ndarray:
             corners = [(float(point["x"]), float(point["y"])) for point in points]
         except (TypeError, KeyError, ValueError) as error:
             raise RadiographError(
-                f"{path}: {name} of radiograph {index} is not a list of x and y. Download the file anew."
+                f"{path}: {name} of radiograph {index} is not a list of x and y. Download the file again."
             ) from error
         if not np.isfinite(corners).all():
             raise RadiographError(f"{path}: {name} of radiograph {index} has a corner that is not a number. Redraw it.")
@@ -84,7 +84,7 @@ def _size(path: str) -> tuple[int, int]:
             f"{path}: no such file, but polygons are drawn over it. Unpack the images too."
         ) from error
     except Exception as error:
-        raise RadiographError(f"{path}: damaged or truncated ({error}). Copy or export it anew.") from error
+        raise RadiographError(f"{path}: damaged or truncated ({error}). Copy or export it again.") from error
 
 
 def _load(path: str) -> dict[str, Any]:
@@ -98,9 +98,9 @@ def _parse(path: str, _modified: float) -> dict[str, Any]:
     try:
         table = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RadiographError(f"{path}: not JSON, or truncated ({error}). Download the file anew.") from error
+        raise RadiographError(f"{path}: not JSON, or truncated ({error}). Download the file again.") from error
     if not isinstance(table, dict) or not all(isinstance(column, dict) for column in table.values()):
-        raise RadiographError(f"{path}: not a table of polygons. Download the file anew.")
+        raise RadiographError(f"{path}: not a table of polygons. Download the file again.")
     if "img" not in table:
-        raise RadiographError(f"{path}: has no list of radiographs ('img'). Download the file anew.")
+        raise RadiographError(f"{path}: has no list of radiographs ('img'). Download the file again.")
     return table

@@ -75,6 +75,6 @@ def check_pixels(pixels: np.ndarray, path: str) -> None:
         )
     low, high = float(pixels.min()), float(pixels.max())  # NaN propagates through both
     if not np.isfinite((low, high)).all():
-        raise RadiographError(f"{path}: has pixels that are NaN or infinite. Export the radiograph anew.")
+        raise RadiographError(f"{path}: has pixels that are NaN or infinite. Export the radiograph again.")
     if low == high:
-        raise RadiographError(f"{path}: all pixels have the value {low:g}, the picture is empty. Export it anew.")
+        raise RadiographError(f"{path}: all pixels have the value {low:g}, the picture is empty. Export it again.")

@@ -115,7 +115,7 @@ def _open(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
     except UnidentifiedImageError as error:
         what, remedy = what_is(path)
         if what.endswith("picture") and remedy.startswith("Name it"):
-            raise RadiographError(f"{path}: {what}, damaged at its beginning. Copy or export it anew.") from error
+            raise RadiographError(f"{path}: {what}, damaged at its beginning. Copy or export it again.") from error
         if what:
             raise RadiographError(f"{path}: not a picture but {what}. {remedy}.") from error
         raise RadiographError(
@@ -128,7 +128,7 @@ def _open(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
             raise RadiographError(
                 f"{path}: this Pillow cannot decode it ({error}). Install a complete one: pip install -U pillow."
             ) from error
-        raise RadiographError(f"{path}: damaged or truncated ({_one_line(error)}). Copy or export it anew.") from error
+        raise RadiographError(f"{path}: damaged or truncated ({_one_line(error)}). Copy or export it again.") from error
 
 
 def _one_line(error: Exception) -> str:

@@ -58,7 +58,7 @@ def _require_file(path: str) -> None:
     if not os.path.isfile(path):
         raise RadiographError(f"{path}: a folder, not a file. Give the radiograph itself.")
     if os.path.getsize(path) == 0:
-        raise RadiographError(f"{path}: the file is empty. Copy or export it anew.")
+        raise RadiographError(f"{path}: the file is empty. Copy or export it again.")
 
 
 def read_radiograph(path: str | os.PathLike) -> Radiograph:
@@ -131,7 +131,7 @@ def read_labels(path: str | os.PathLike) -> np.ndarray:
     else:
         raise RadiographError(f"{path}: not a format that masks are read from. Convert it to PNG or NIfTI.")
     if not np.isfinite((pixels.min(), pixels.max())).all():
-        raise RadiographError(f"{path}: has values that are NaN or infinite. Export the mask anew.")
+        raise RadiographError(f"{path}: has values that are NaN or infinite. Export the mask again.")
     return pixels
 
 

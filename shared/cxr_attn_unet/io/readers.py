@@ -79,5 +79,5 @@ def _several(paths: Sequence[PathLike] | PathLike) -> Sequence[PathLike]:
 def _only(paths: Sequence[PathLike] | PathLike) -> PathLike:
     paths = _several(paths)
     if len(paths) != 1:
-        raise RadiographError(f"{', '.join(map(str, paths))}: a radiograph is one file. Give one a case.")
+        raise RadiographError(f"{', '.join(map(str, paths))}: a radiograph is one file. Give one per case.")
     return paths[0]

@@ -165,7 +165,7 @@ def _refusal(path: str, error: Exception) -> RadiographError:
     if isinstance(error, PermissionError):
         return RadiographError(f"{path}: may not be read. Check the permissions of the file.")
     if isinstance(error, (EOFError, zlib.error)):
-        return RadiographError(f"{path}: damaged or truncated ({text}). Copy or export it anew.")
+        return RadiographError(f"{path}: damaged or truncated ({text}). Copy or export it again.")
     found, remedy = what_is(path)
     compressed = found.startswith("compressed")
     if path.lower().endswith(".gz") and not compressed:
@@ -177,5 +177,5 @@ def _refusal(path: str, error: Exception) -> RadiographError:
     if found and not compressed and expected not in found and "text" not in found:
         return RadiographError(f"{path}: not {expected} but {found}. {remedy}.")
     if isinstance(error, nib.filebasedimages.ImageFileError):
-        return RadiographError(f"{path}: not a NIfTI file ({text}). Export the radiograph anew.")
-    return RadiographError(f"{path}: cannot be read as {expected}, or is truncated ({text}). Copy or export it anew.")
+        return RadiographError(f"{path}: not a NIfTI file ({text}). Export the radiograph again.")
+    return RadiographError(f"{path}: cannot be read as {expected}, or is truncated ({text}). Copy or export it again.")

@@ -62,7 +62,7 @@ class SegmentationNetwork(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As in :class:`torch.nn.Module`, but weights of another network are refused without ``strict`` too.
 
-        MONAI Label loads without it, and would go on with a network of random weights.
+        MONAI Label loads without it, and would use a network of random weights.
 
         Raises:
             RuntimeError: the weights are not this network's; the message names both.

@@ -1,7 +1,7 @@
 """Train a bundle as its shipped weights were trained: in the stages of its configs/recipe.json, coarse to fine.
 
 Each stage is one run of configs/train.json with a few overrides, from the best weights of the stage before. Whatever is
-finished is skipped and whatever was interrupted goes on, so the same command again continues after a stop.
+finished is skipped and whatever was interrupted is resumed by the same command.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def measure(cell: Cell, dataset_dir: str, steps: int = 2) -> list[dict[str, floa
         steps: of training and of validation, after the first of each.
 
     Returns:
-        one a stage: ``training`` and ``validation`` (seconds an image, see :func:`seconds`), the ``images`` of both
-        that the whole stage shows, ``hours``, ``parameters``, ``inference`` (seconds an image, forward pass alone) and
+        one per stage: ``training`` and ``validation`` (seconds per image, see :func:`seconds`), the ``images`` of both
+        that the whole stage shows, ``hours``, ``parameters``, ``inference`` (seconds per image, forward pass alone) and
         ``memory_bytes``, the most that this process has had so far.
     """
     return [_measure_stage(cell, stage, dataset_dir, steps) for stage in cell.stages()]

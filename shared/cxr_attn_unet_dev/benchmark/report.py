@@ -136,7 +136,7 @@ def costs_table(path: Path) -> str:
             parameters = next(iter(costs.values()))["parameters"]
             lines.append(f"| `{network}` | {parameters:,} | {' | '.join(times)} | {most:.1f} |")
     note = (
-        "Seconds an image, to train on / to segment, one after the other on one core or GPU; memory to train, at most."
+        "Seconds per image, to train on / to segment, one after the other on one core or GPU; memory to train, at most."
     )
     return "\n".join([*lines, "", f"{note} Measured on: {machine}."]) + "\n"
 
@@ -300,7 +300,7 @@ def measured_text(results: Sequence[dict[str, Any]]) -> str:
 
 
 def draw(folder: Path, target: Path, protocol: str = "small") -> None:
-    """Dice against the time to train on an image, a panel a structure.
+    """Dice against the time to train on an image, a panel per structure.
 
     Args:
         folder: of the results; the times are those of ``--costs``, where they were measured.

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--structures", nargs="+", default=["heart"], help="which to draw (default: heart)")
     parser.add_argument("--output", required=True, help="PNG file to write")
     parser.add_argument("--limit", type=int, default=36, help="most radiographs to draw (default: 36)")
-    parser.add_argument("--columns", type=int, help="radiographs a row (default: as square as possible)")
+    parser.add_argument("--columns", type=int, help="radiographs per row (default: as square as possible)")
     options = parser.parse_args(arguments)
     tiles = []
     try:

@@ -28,7 +28,7 @@ COLUMNS = (
     "|---|---|---|---|---|---|---|---|",
 )
 FOOTNOTE = (
-    "Masks at their native size; mean over radiographs, one a patient, with the 95 % bootstrap interval of the mean; "
+    "Masks at the size of their file; mean over radiographs, one per patient, with the 95 % bootstrap interval of the mean; "
     "HD95 and mean distance between the outlines where the pixel spacing is known."
 )
 
@@ -139,7 +139,7 @@ def steps_text(result: dict[str, Any]) -> str:
             "|---" * (1 + len(ways)) + "|",
             *lines,
             "",
-            f"Seconds an image, forward and backward, at each bundle's own size. Measured on: {result['hardware']};",
+            f"Seconds per image, forward and backward, at each bundle's own size. Measured on: {result['hardware']};",
             "with `python benchmarks/training_step.py`.",
             "",
         ]

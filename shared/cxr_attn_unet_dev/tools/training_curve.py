@@ -12,7 +12,7 @@ LOSS, DICE = "train_loss", "val_mean_dice"
 
 
 def curve(folder: Path, tag: str) -> list[tuple[int, float]]:
-    """Epoch and value of one figure of one run; a resumed run goes on where it stopped, later values count.
+    """Epoch and value of one figure of one run; a resumed run continues where it stopped, later values count.
 
     Args:
         folder: the run's ``output_dir``.

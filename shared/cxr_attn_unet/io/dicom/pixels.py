@@ -357,7 +357,7 @@ def _as_in_frame(layout: _Layout, head: Codestream, notes: list[str]) -> _Layout
             "was taken"
         )
         layout = replace(layout, samples=head.samples, photometric=photometric)
-    allocated = 8 if head.bits <= 8 else 16 if head.bits <= 16 else 32
+    allocated = next(size for size in (8, 16, 32) if head.bits <= size)
     # a frame of 8 bits in words: pydicom 2 would take two pixels for one
     return replace(layout, bits_allocated=allocated, bits_stored=head.bits)
 
