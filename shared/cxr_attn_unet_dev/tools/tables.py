@@ -28,8 +28,8 @@ COLUMNS = (
     "|---|---|---|---|---|---|---|---|",
 )
 FOOTNOTE = (
-    "Masks at the size of their file; mean over radiographs, one per patient, with the 95 % bootstrap interval of the mean; "
-    "HD95 and mean distance between the outlines where the pixel spacing is known."
+    "Masks at the size of their file; mean over radiographs, one per patient, with the 95 % bootstrap interval of the "
+    "mean; HD95 and mean distance between the outlines where the pixel spacing is known."
 )
 
 
