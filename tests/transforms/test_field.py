@@ -7,7 +7,7 @@ from monai.data import MetaTensor
 from monai.transforms import Invertd
 from PIL import Image, ImageDraw
 
-from conftest import EXAMPLES
+from conftest import EXAMPLES, phantom
 from cxr_attn_unet.io import read_radiograph
 from cxr_attn_unet.transforms import CropToFieldd, clean_field, field_box, scaled_box
 
@@ -205,3 +205,9 @@ def test_the_inverse_puts_a_prediction_back_over_the_whole_picture():
 def test_the_transform_leaves_a_whole_radiograph_alone():
     items = data(FILM)
     assert torch.equal(CropToFieldd("image")(items)["image"].as_tensor(), items["image"].as_tensor())
+
+
+def test_coarse_noise_is_no_hot_pixel():
+    noisy = phantom(0)[0].astype(np.float32)
+    field, _ = clean_field(noisy)
+    assert field is noisy

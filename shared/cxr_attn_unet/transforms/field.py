@@ -313,7 +313,10 @@ def _without_hot_pixels(pixels: np.ndarray) -> np.ndarray:
     if (np.abs(centre - median) > limit).mean() < FEWEST_HOT:
         return pixels
     smooth = _median(pixels)
-    return np.where(np.abs(pixels - smooth) > limit, smooth, pixels)
+    hot = np.abs(pixels - smooth) > limit
+    if hot.mean() < FEWEST_HOT:  # coarse noise rather than lone pixels
+        return pixels
+    return np.where(hot, smooth, pixels)
 
 
 def _without_padding(pixels: np.ndarray) -> np.ndarray:
