@@ -1,5 +1,6 @@
 """From a file to a radiograph: pixels with bone bright, their spacing, and which way is up."""
 
+from .partial import IGNORED, read_partial_mask
 from .radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
 from .read import (
     Listing,
@@ -14,6 +15,7 @@ from .read import (
 from .readers import MaskReader, RadiographReader
 
 __all__ = [
+    "IGNORED",
     "Listing",
     "MaskReader",
     "NotARadiographError",
@@ -27,5 +29,6 @@ __all__ = [
     "list_radiographs",
     "read_labels",
     "read_mask",
+    "read_partial_mask",
     "read_radiograph",
 ]

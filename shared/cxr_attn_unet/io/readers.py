@@ -12,8 +12,9 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
 from . import polygons
+from .partial import read_partial_mask
 from .radiograph import Orientation, Radiograph, RadiographError
-from .read import is_radiograph_file, read_mask, read_radiograph
+from .read import is_radiograph_file, read_radiograph
 
 __all__ = ["MaskReader", "RadiographReader"]
 
@@ -60,7 +61,17 @@ class RadiographReader(ImageReader):
 
 
 class MaskReader(RadiographReader):
-    """:func:`read_mask` in MONAI's convention: 0 and 1 in ``(columns, rows)``; several files are joined."""
+    """:func:`read_partial_mask` in MONAI's convention: ``(columns, rows)``; several files are joined.
+
+    The values are 0, 1 and, where the mask says nothing, :data:`~cxr_attn_unet.io.IGNORED`.
+
+    Args:
+        ignore_value: the files' value of pixels to ignore, if there are any.
+    """
+
+    def __init__(self, ignore_value: float | None = None) -> None:
+        super().__init__()
+        self.ignore_value = ignore_value
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether these files are for this reader."""
@@ -69,7 +80,8 @@ class MaskReader(RadiographReader):
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Radiograph:
         """Read the file; MONAI then asks :meth:`get_data` for its pixels."""
         paths = _several(data)
-        return Radiograph(read_mask(paths).astype(np.float32), os.fspath(paths[0]), None, Orientation())
+        mask = read_partial_mask(paths, self.ignore_value).astype(np.float32)
+        return Radiograph(mask, os.fspath(paths[0]), None, Orientation())
 
 
 def _several(paths: Sequence[PathLike] | PathLike) -> Sequence[PathLike]:

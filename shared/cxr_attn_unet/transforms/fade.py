@@ -27,7 +27,7 @@ class RandFadeStructured(RandomizableTransform, MapTransform):
 
     Args:
         keys: keys of images ``(1, rows, columns)``.
-        label_key: key of the mask, 0 and 1, of the same shape.
+        label_key: key of the mask, 0 and 1, of the same shape; negative values, which say nothing, count as 0.
         prob: how often something is done.
         factor: range of ``f``: 1 takes the structure away, 0 changes nothing, negative values strengthen it.
         sigma: of the Gaussian ``G``, in pixels; about the structure's own thickness.
@@ -61,7 +61,7 @@ class RandFadeStructured(RandomizableTransform, MapTransform):
         self.randomize()
         if not self._do_transform or not self._factor:
             return d
-        mask = np.asarray(torch.as_tensor(d[self.label_key]).cpu(), dtype=np.float32)[0]
+        mask = np.asarray(torch.as_tensor(d[self.label_key]).cpu(), dtype=np.float32)[0].clip(min=0)
         if not mask.any():
             return d
         outside = 1 - mask

@@ -101,6 +101,9 @@ class LoadMaskd(_LoadWithReader):
 
     A mask lies over the pixels of its radiograph, so it takes orientation and field of view from there.
 
+    An item may carry ``ignore_value``: the value of those pixels of its mask files that say nothing. They get the value
+    :data:`~cxr_attn_unet.io.IGNORED`.
+
     Args:
         keys: keys of a file path or a list of them.
         image_key: key of the radiograph, loaded before.
@@ -119,6 +122,9 @@ class LoadMaskd(_LoadWithReader):
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
         """A copy of the item with the keys transformed."""
+        ignore_value = data.get("ignore_value")
+        if reader is None and ignore_value is not None:
+            reader = MaskReader(ignore_value)
         d = super().__call__(data, reader)
         image = d[self.image_key]
         for key in self.key_iterator(d):

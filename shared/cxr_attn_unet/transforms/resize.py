@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, convert_to_dst_type
 
-__all__ = ["ResizeLongestd"]
+__all__ = ["ResizeLongestd", "resize", "size_of_longest"]
 
 
 class ResizeLongestd(MapTransform, InvertibleTransform):
@@ -36,8 +36,7 @@ class ResizeLongestd(MapTransform, InvertibleTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             size = [int(side) for side in d[key].shape[1:]]
-            scale = self.spatial_size / max(size)
-            d[key] = _resize(d[key], [max(1, round(side * scale)) for side in size])
+            d[key] = resize(d[key], size_of_longest(size, self.spatial_size))
             self.push_transform(d, key, extra_info={"size": size})
         return d
 
@@ -45,11 +44,18 @@ class ResizeLongestd(MapTransform, InvertibleTransform):
         """A copy of the item with the keys as they were before."""
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = _resize(d[key], self.pop_transform(d, key)[TraceKeys.EXTRA_INFO]["size"])
+            d[key] = resize(d[key], self.pop_transform(d, key)[TraceKeys.EXTRA_INFO]["size"])
         return d
 
 
-def _resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+def size_of_longest(size: Sequence[int], longest: int) -> list[int]:
+    """The size (rows, columns) whose longer side is ``longest``, in the proportions of ``size``."""
+    scale = longest / max(size)
+    return [max(1, round(side * scale)) for side in size]
+
+
+def resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Scale ``(channels, rows, columns)`` to ``size``, bilinear, anti-aliased where it shrinks; float32."""
     plain = torch.as_tensor(image, dtype=torch.float32)
     plain = plain.as_tensor() if hasattr(plain, "as_tensor") else plain
     size = [int(side) for side in size]
