@@ -1,5 +1,5 @@
-"""Training and evaluation: handlers of the engines, metrics, precision, schedule, and the stages of a recipe."""
+"""Training and evaluation: handlers of the engines, loss, metrics, precision, schedule, and the stages of a recipe."""
 
-from . import handlers, metrics, precision, processes, schedule
+from . import handlers, losses, metrics, precision, processes, schedule
 
-__all__ = ["handlers", "metrics", "precision", "processes", "schedule"]
+__all__ = ["handlers", "losses", "metrics", "precision", "processes", "schedule"]
