@@ -131,3 +131,10 @@ def test_tiles_follow_each_other_row_by_row(tmp_path):
 def test_a_contact_sheet_needs_a_picture(tmp_path):
     with pytest.raises(ValueError, match="no picture"):
         contact_sheet([], tmp_path / "sheet.png")
+
+
+def test_ignored_pixels_are_shown_at_half_their_brightness():
+    ignored = box(slice(0, 80), slice(0, 120))
+    plain = np.asarray(overlay(PIXELS, [], tile=160))[TITLE_HEIGHT:]
+    shown = np.asarray(overlay(PIXELS, [], tile=160, ignored=ignored))[TITLE_HEIGHT:]
+    assert np.array_equal(shown, np.concatenate((plain[:80] // 2, plain[80:])))

@@ -33,7 +33,13 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
     return (share * 255).astype(np.uint8)
 
 
-def overlay(pixels: np.ndarray, masks: Sequence[np.ndarray], title: str = "", tile: int = TILE) -> Image.Image:
+def overlay(
+    pixels: np.ndarray,
+    masks: Sequence[np.ndarray],
+    title: str = "",
+    tile: int = TILE,
+    ignored: np.ndarray | None = None,
+) -> Image.Image:
     """A radiograph with the outline of each mask in its own colour, scaled to fit a square tile under a title.
 
     Args:
@@ -41,9 +47,13 @@ def overlay(pixels: np.ndarray, masks: Sequence[np.ndarray], title: str = "", ti
         masks: upright masks ``(rows, columns)``, of any resolution over the same field of view.
         title: written above the picture.
         tile: side of the square in pixels.
+        ignored: upright mask ``(rows, columns)`` of what the masks say nothing about, shown at half its brightness.
     """
     size = _fitting(pixels, tile)
     outlined = _outlined(pixels, list(zip(masks, COLOURS, strict=False)), size)
+    if ignored is not None and ignored.any():
+        dark = outlined.point(lambda value: value // 2)
+        outlined = Image.composite(dark, outlined, _resized(ignored, size))
     picture = Image.new("RGB", (tile, tile + TITLE_HEIGHT))
     picture.paste(outlined, ((tile - size[0]) // 2, TITLE_HEIGHT + (tile - size[1]) // 2))
     ImageDraw.Draw(picture).text((4, 3), title, fill=WHITE, font=ImageFont.load_default(size=12))

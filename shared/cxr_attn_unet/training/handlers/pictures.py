@@ -25,7 +25,8 @@ class WorstCases:
     The reference is outlined in the first of :data:`~cxr_attn_unet.figures.COLOURS`, the prediction in the second.
 
     Works on the engine's decollated output after postprocessing: one-hot ``pred`` and ``label`` of shape
-    ``(2, columns, rows)`` in the radiograph's own layout.
+    ``(2, columns, rows)`` in the radiograph's own layout. Pixels that are 0 in both channels of ``label`` say nothing:
+    they are shown at half their brightness, and nothing is outlined there.
 
     Args:
         folder: pictures go to ``folder/worst_0001.png``, numbered by the epoch.
@@ -37,7 +38,7 @@ class WorstCases:
         self.folder = Path(folder)
         self.number = number
         self.median = median
-        self._worst: list[tuple[float, int, str, tuple[_Packed, _Packed]]] = []
+        self._worst: list[tuple[float, int, str, tuple[_Packed, _Packed, _Packed]]] = []
         self._seen = 0
 
     def attach(self, engine: Engine) -> None:
@@ -58,7 +59,8 @@ class WorstCases:
             prediction, reference = case["pred"], case["label"]
             dice = float(compute_dice(prediction[None], reference[None], include_background=False))
             path = case["label"].meta["radiograph"]
-            masks = (_pack(reference), _pack(prediction))
+            ignored = reference.sum(0) == 0
+            masks = (_pack(reference[1]), _pack(prediction[1]), _pack(ignored))
             self._seen += 1  # settles ties, arrays cannot be compared
             entry = (-dice, self._seen, path, masks)
             # a heap of the negative Dice: its head is the best of the worst
@@ -75,8 +77,9 @@ class WorstCases:
             shown.append((cases[len(cases) // 2], "median: "))
         for (minus_dice, _, path, packed), remark in shown:
             radiograph = read_radiograph(path)
-            masks = [radiograph.orientation.apply(_unpack(mask)) for mask in packed]
-            tiles.append(overlay(radiograph.upright(), masks, f"{remark}{Path(path).name}  Dice {-minus_dice:.3f}"))
+            reference, prediction, ignored = (radiograph.orientation.apply(_unpack(mask)) for mask in packed)
+            title = f"{remark}{Path(path).name}  Dice {-minus_dice:.3f}"
+            tiles.append(overlay(radiograph.upright(), [reference, prediction], title, ignored=ignored))
         if tiles:
             contact_sheet(tiles, self.folder / f"worst_{engine.state.epoch:04d}.png")
 
@@ -84,9 +87,9 @@ class WorstCases:
 _Packed = tuple[np.ndarray, tuple[int, ...]]
 
 
-def _pack(one_hot: torch.Tensor) -> _Packed:
-    """The mask ``(rows, columns)`` of a one-hot case ``(2, columns, rows)``, at one bit per pixel."""
-    mask = one_hot[1].cpu().numpy().T
+def _pack(channel: torch.Tensor) -> _Packed:
+    """The mask ``(rows, columns)`` of a channel ``(columns, rows)``, at one bit per pixel."""
+    mask = channel.cpu().numpy().T
     return np.packbits(mask.astype(bool)), mask.shape
 
 
