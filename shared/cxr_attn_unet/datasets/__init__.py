@@ -7,15 +7,18 @@
 
 from .checks import DatasetError, check_items
 from .load import LAYOUTS, data_folder, find_items, inspect_data, load_data, names_of, split_items
+from .sampling import every, repeated
 
 __all__ = [
     "LAYOUTS",
     "DatasetError",
     "check_items",
     "data_folder",
+    "every",
     "find_items",
     "inspect_data",
     "load_data",
     "names_of",
+    "repeated",
     "split_items",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..files import written
-from ..io import RadiographError, read_mask, read_radiograph
+from ..io import IGNORED, RadiographError, read_partial_mask, read_radiograph
 from .checks import DatasetError, Facts
 from .load import LAYOUT_HELP, inspect_data
 
@@ -85,7 +85,13 @@ def summary(data: dict[str, list[dict[str, Any]]], facts: list[Facts]) -> list[s
                 f"  pixel spacing: {', '.join(f'{s} mm' for s in sorted(spacings)) or 'not known from the set'}"
             )
             low, middle, high = np.percentile(shares, (0, 50, 100))
-            lines.append(f"  mask: {middle:.1%} of the picture ({low:.1%} to {high:.1%})")
+            labelled = [fact.labelled for _, _, fact in own if not fact.problem]
+            whole = "picture" if min(labelled) == 1 else "labelled part"
+            lines.append(f"  mask: {middle:.1%} of the {whole} ({low:.1%} to {high:.1%})")
+            if min(labelled) < 1:
+                lines.append(
+                    f"  labelled: {np.median(labelled):.1%} of the picture; the rest is left out of loss and metrics"
+                )
     return lines
 
 
@@ -96,8 +102,9 @@ def draw(items: list[dict[str, Any]], path: str) -> None:
     tiles = []
     for item in items[:: max(1, len(items) // SHEET)][:SHEET]:
         radiograph = read_radiograph(item["image"])
-        mask = radiograph.orientation.apply(read_mask(item["label"]))
-        tiles.append(overlay(radiograph.upright(), [mask], title=str(item.get("id", Path(item["image"]).name))))
+        mask = radiograph.orientation.apply(read_partial_mask(item["label"], item.get("ignore_value")))
+        title = str(item.get("id", Path(item["image"]).name))
+        tiles.append(overlay(radiograph.upright(), [mask == 1], title, ignored=mask == IGNORED))
     if tiles:
         contact_sheet(tiles, path)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..io import RadiographError, read_mask, read_radiograph
+from ..io import IGNORED, RadiographError, read_partial_mask, read_radiograph
 from ..transforms.load import check_same_shape
 
 __all__ = ["DatasetError", "Facts", "Report", "check_items", "gap_between_lungs", "looks_inverted"]
@@ -34,13 +34,17 @@ class DatasetError(ValueError):
 
 @dataclass
 class Facts:
-    """What reading one pair showed: its problem and warning, if any; size (columns, rows), the mask's share of it."""
+    """What reading one pair showed: its problem and warning, if any; size (columns, rows), the mask's share of it.
+
+    The share is that of the pixels that are labelled; ``labelled`` is their share of the picture.
+    """
 
     problem: str = ""
     warning: str = ""
     digest: str = ""
     size: tuple[int, int] = (0, 0)
     share: float = 0.0
+    labelled: float = 1.0
     behind_heart: bool = False
 
 
@@ -65,7 +69,7 @@ def check_items(
 
     Returns:
         problems, one line each; and warnings of what is usable but should be known: radiographs of few grey levels,
-        copies that lost their proportions, masks drawn by another convention.
+        copies that lost their proportions, masks drawn by another convention, a value to ignore that none has.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
         checked = pool.map(lambda item: _check(item, structure), items)
@@ -78,6 +82,7 @@ def check_items(
             problems.append(f"{item['image']}: the same radiograph as {first[fact.digest]}. Remove one of them.")
         elif fact.digest:
             first[fact.digest] = item["image"]
+    warnings += _values_that_no_mask_has(items, facts)
     for name, layout in (layouts or {}).items():
         own = [(item, fact.size) for item, fact in zip(items, facts, strict=True) if item.get("dataset") == name]
         if own and hasattr(layout, "remarks"):
@@ -91,14 +96,32 @@ def check_items(
     return Report(problems, warnings, facts)
 
 
+def _values_that_no_mask_has(items: Sequence[dict[str, Any]], facts: Sequence[Facts]) -> list[str]:
+    """A line for each value to ignore that none of the masks it was given for has."""
+    labelled: dict[tuple[str, Any], float] = {}
+    for item, fact in zip(items, facts, strict=True):
+        if "ignore_value" in item and not fact.problem:
+            key = (item.get("dataset", "list"), item["ignore_value"])
+            labelled[key] = min(fact.labelled, labelled.get(key, 1.0))
+    return [
+        f"{name}: no mask has the value {value}, which was to be ignored, so every pixel counts. Check the value."
+        for (name, value), least in labelled.items()
+        if least == 1
+    ]
+
+
 def _check(item: dict[str, Any], structure: str) -> Facts:
     try:
         radiograph = read_radiograph(item["image"])
         pixels = radiograph.pixels
-        mask = read_mask(item["label"])
+        partial_mask = read_partial_mask(item["label"], item.get("ignore_value"))
+        mask = partial_mask == 1
+        labelled = partial_mask != IGNORED
         check_same_shape(item["image"], pixels.shape[::-1], item["label"], mask.shape[::-1])
     except RadiographError as error:
         return Facts(problem=str(error))
+    if not labelled.any():
+        return Facts(problem=f"{item['label']}: every pixel is to be ignored. Label some, or take the radiograph out.")
     if not mask.any():
         return Facts(problem=f"{item['label']}: the mask is empty. Draw it, or take the radiograph out.")
     warnings = []
@@ -114,7 +137,8 @@ def _check(item: dict[str, Any], structure: str) -> Facts:
         warning=" ".join(warnings),
         digest=hashlib.sha1(pixels.tobytes(), usedforsecurity=False).hexdigest(),
         size=pixels.shape[::-1],
-        share=float(mask.mean()),
+        share=float(mask[labelled].mean()),
+        labelled=float(labelled.mean()),
         behind_heart=structure == "lungs" and gap_between_lungs(radiograph.orientation.apply(mask)) < NARROW_GAP,
     )
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import as_path
-from . import eos_drr_ribs, folder, jsrt, montgomery_shenzhen, vindr_ribcxr
+from ..io.partial import is_ignore_value
+from . import eos_drr_ribs, folder, jsrt, jsrt_bse_ribs, montgomery_shenzhen, vindr_ribcxr, wingspan
 from .checks import DatasetError, Report, check_items
 
 __all__ = ["LAYOUTS", "data_folder", "find_items", "inspect_data", "load_data", "names_of", "split_items"]
@@ -22,21 +23,28 @@ logger = logging.getLogger(__name__)
 
 # Tried in this order; the first that recognises its files reads the folder.
 LAYOUTS = {
+    "jsrt_bse_ribs": jsrt_bse_ribs,  # before jsrt, whose file names it shares
     "jsrt": jsrt,
     "montgomery_shenzhen": montgomery_shenzhen,
     "vindr_ribcxr": vindr_ribcxr,
     "eos_drr_ribs": eos_drr_ribs,
+    "wingspan": wingspan,
     "folder": folder,
 }
+# which may have files of their own that say who is who, and what masks do not say
+IMAGES_AND_MASKS = (wingspan, folder)
 DATA_VARIABLE = "CXR_DATA"
 VALIDATION_SHARE = 0.1
 PATIENTS_FILE = "patients.csv"
 SPLIT_FILE = "split.json"
+MASK_VALUES_FILE = "mask_values.json"
 LAYOUT_HELP = (
     "Expected one of: the JSRT radiographs (JPCLN001.IMG or PNG copies) with the SCR folders masks/ORGAN/*.gif; the "
     "Montgomery and Shenzhen radiographs (CXR_png) with their lung masks; VinDr-RibCXR with its JSON files; the EOS "
-    "DRRs (images/, labels/); a folder with images/ and masks/STRUCTURE/ of the same file names; a folder that holds "
-    f"several of these as {', '.join(name for name in LAYOUTS if name != 'folder')}; or a data list (.json)."
+    "DRRs (images/, labels/); the JSRT rib labels (jsrt_bse_ribs/masks, with jsrt beside it); a folder with images/ "
+    "and masks/STRUCTURE/ of the same file names, such as Wingspan, and with mask_values.json where masks say nothing "
+    'about some pixels, such as {"ignore": 128}; a folder that holds several of these as '
+    f"{', '.join(name for name in LAYOUTS if name != 'folder')}; or a data list (.json)."
 )
 
 
@@ -59,14 +67,15 @@ def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[list[dic
 
     Args:
         dataset_dir: a data set's folder, or one that holds data sets under their names (``jsrt``,
-            ``montgomery_shenzhen``, ``vindr_ribcxr``, ``eos_drr_ribs``); of these all that have the structure are
-            taken.
+            ``jsrt_bse_ribs``, ``montgomery_shenzhen``, ``vindr_ribcxr``, ``eos_drr_ribs``, ``wingspan``); of these all
+            that have the structure are taken.
         structure: ``heart``, ``lungs``, ``ribs``, ``clavicles`` or the name of a folder of masks.
 
     Returns:
         items ``{"image": path, "label": path or paths, "id": name, "dataset": the layout's name}``, by id, with
-        ``field_of_view_mm`` where it is known, and ``section`` or ``patient`` where the data set states it; and the
-        problems found: missing or doubled masks and radiographs.
+        ``field_of_view_mm`` where it is known, ``section`` or ``patient`` where the data set states it, and
+        ``ignore_value`` where its masks have pixels that say nothing; and the problems found: missing or doubled masks
+        and radiographs.
 
     Raises:
         DatasetError: no folder, no readable layout in it, or no mask of this structure at all.
@@ -88,7 +97,9 @@ def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[list[dic
                 continue
             if any(all(entry["masks"]) and entry["masks"] for entry in found.values()):
                 own_items, own_problems = _pair(found, structure, name)
-                items += _with_places(own_items, place) if layout is folder else own_items
+                if layout in IMAGES_AND_MASKS:
+                    own_items = _with_mask_values(_with_places(own_items, place), place)
+                items += own_items
                 problems += own_problems
             else:
                 without.append(f"{len(found)} radiographs ({name} layout)")
@@ -111,6 +122,8 @@ def _pair(found: dict[str, dict], structure: str, name: str) -> tuple[list[dict[
         masks = entry["masks"]
         if entry.get("optional") and not any(masks):
             left_out += 1
+        elif not entry["images"]:
+            problems.append(f"{masks[0][0]}: no radiograph {image_id} for this mask. Add it, or take the mask out.")
         elif not masks or not all(masks):
             problems.append(f"{entry['images'][0]}: no {structure} mask. Add it, or take the radiograph out.")
         elif doubled := [path for paths in (entry["images"], *masks) if len(paths) > 1 for path in paths]:
@@ -133,8 +146,9 @@ def _item(image_id: str, entry: Mapping[str, Any], dataset: str) -> dict[str, An
     }
     if "field_of_view_mm" in entry:
         item["field_of_view_mm"] = list(entry["field_of_view_mm"])
-    if "section" in entry:
-        item["section"] = entry["section"]
+    for key in ("section", "ignore_value"):
+        if key in entry:
+            item[key] = entry[key]
     return item
 
 
@@ -148,6 +162,17 @@ def _with_places(items: list[dict[str, Any]], root: Path) -> list[dict[str, Any]
         validation = _read_validation(root / SPLIT_FILE, names)
         items = [{**item, "section": "validation" if item["id"] in validation else "training"} for item in items]
     return items
+
+
+def _with_mask_values(items: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
+    """Add ``ignore_value`` from a folder's own ``mask_values.json``."""
+    path = root / MASK_VALUES_FILE
+    if not path.is_file():
+        return items
+    listed = _read_json(path)
+    if not isinstance(listed, dict) or not is_ignore_value(listed.get("ignore")):
+        raise DatasetError(f'{path}: expected {{"ignore": a value of the masks other than 0}}. Write it so.')
+    return [{**item, "ignore_value": listed["ignore"]} for item in items]
 
 
 def _read_patients(path: Path, names: Iterable[str]) -> dict[str, str]:
@@ -175,12 +200,22 @@ def _read_validation(path: Path, names: Iterable[str]) -> set[str]:
     return validation
 
 
+def _split_of(dataset: str) -> dict[str, Any] | None:
+    """The split of a data set, which may be that of another one with the same radiographs; ``None`` if it has none."""
+    name = getattr(LAYOUTS.get(dataset), "SPLIT", dataset)
+    path = resources.files(__package__) / "splits" / f"{name}.json"
+    if not path.is_file():
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def split_items(items: list[dict[str, Any]], seed: int = 0) -> dict[str, list[dict[str, Any]]]:
     """Split items into ``training``, ``validation`` and, where the data set has one, ``testing`` by patient.
 
-    JSRT, Montgomery with Shenzhen, and the DRRs are split by the files ``splits/*.json`` of this package, whatever part
-    of them is present; VinDr-RibCXR as its owners do. Other folders follow their own ``split.json``; or else they are
-    split 90/10 by a seeded shuffle of their patients, by ``patients.csv``, or of their radiographs.
+    JSRT (and the rib labels of its radiographs), Montgomery with Shenzhen, the DRRs and Wingspan are split by the files
+    ``splits/*.json`` of this package, whatever part of them is present; VinDr-RibCXR as its owners do. Other folders
+    follow their own ``split.json``; or else they are split 90/10 by a seeded shuffle of their patients, by
+    ``patients.csv``, or of their radiographs.
 
     A split file lists the ids of ``validation`` and may state ``training_size``: radiographs in neither of its lists
     then fill ``training`` up to that number, in the order of their ids, and the others are ``testing``.
@@ -192,11 +227,11 @@ def split_items(items: list[dict[str, Any]], seed: int = 0) -> dict[str, list[di
     sections: dict[str, list[dict[str, Any]]] = {"training": [], "validation": [], "testing": []}
     for name in dict.fromkeys(item["dataset"] for item in items):
         own = [item for item in items if item["dataset"] == name]
-        split_file = resources.files(__package__) / "splits" / f"{name}.json"
+        split = _split_of(name)
         if all("section" in item for item in own):
             section_of = {item["id"]: item["section"] for item in own}
-        elif split_file.is_file():
-            section_of = _by_file([item["id"] for item in own], json.loads(split_file.read_text(encoding="utf-8")))
+        elif split is not None:
+            section_of = _by_file([item["id"] for item in own], split)
         else:
             section_of = _by_patient(own, seed)
         for item in own:
