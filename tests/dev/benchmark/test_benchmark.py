@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.bundle import create_workflow
+from monai.transforms import Compose, SpatialPad
 
 from conftest import write_folder
 from cxr_attn_unet.networks import NETWORKS
 from cxr_attn_unet.structures import REGISTRY
 from cxr_attn_unet.training.precision import half_precision_pays
+from cxr_attn_unet.transforms import CropToFieldd, LoadRadiographd, OrientUprightd, ResizeLongestd
 from cxr_attn_unet_dev.benchmark import cells_of, load_protocol, run_cell
 from cxr_attn_unet_dev.benchmark.__main__ import main
 from cxr_attn_unet_dev.benchmark.cells import PUBLISHED, Cell, protocol_names
@@ -52,6 +55,23 @@ def test_protocols(name):
     assert cells[0].name == f"{name}/{cells[0].structure}_unet_seed0"
     assert all(stage["network_name"] == cell.network for cell in cells for stage in cell.stages())
     assert set(protocol.data) == set(REGISTRY)
+
+
+@pytest.mark.parametrize("section", ["train", "validate"])
+def test_as_published_the_network_sees_the_image_divided_by_its_maximum(data, section):
+    cell = tiny(protocol="published")
+    workflow = create_workflow(
+        config_file=str(cell.bundle_root / "configs" / "train.json"),
+        workflow_type="train",
+        bundle_root=str(cell.bundle_root),
+        **{**cell.stages()[0], "dataset_dir": data},
+    )
+    dataset = workflow.parser.get_parsed_content(f"{section}#dataset")
+    side = TINY["image_size"]
+    steps = [LoadRadiographd("image"), OrientUprightd("image"), CropToFieldd("image"), ResizeLongestd("image", side)]
+    image = Compose(steps)(dataset.data[0])["image"]
+    expected = SpatialPad([side, side])(image / image.max())
+    torch.testing.assert_close(dataset[0]["image"], expected, check_stride=False)
 
 
 def test_protocols_that_are_none(tmp_path):
