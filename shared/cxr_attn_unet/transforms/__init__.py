@@ -1,10 +1,13 @@
-"""MONAI transforms for what MONAI's own do not know about radiographs: loading, frames, and which way is up."""
+"""MONAI transforms for what MONAI's own do not know about radiographs: loading, frames, orientation, devices."""
 
+from .devices import RandDevicesd
+from .exposure import RandFilmCurved
 from .fade import RandFadeStructured
 from .field import CropToFieldd, clean_field, field_box, scaled_box
 from .load import LoadMaskd, LoadRadiographd, to_meta_tensor
 from .orient import OrientUprightd
 from .partial import OneHotMaskd, RandCropLabelledd, ResizeMaskd
+from .projective import RandTiltd
 from .resize import ResizeLongestd
 
 __all__ = [
@@ -14,7 +17,10 @@ __all__ = [
     "OneHotMaskd",
     "OrientUprightd",
     "RandCropLabelledd",
+    "RandDevicesd",
     "RandFadeStructured",
+    "RandFilmCurved",
+    "RandTiltd",
     "ResizeLongestd",
     "ResizeMaskd",
     "clean_field",
