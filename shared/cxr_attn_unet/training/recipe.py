@@ -2,6 +2,9 @@
 
 Each stage is one run of configs/train.json with a few overrides, from the best weights of the stage before. Whatever is
 finished is skipped and whatever was interrupted is resumed by the same command.
+
+Another recipe may name further configs, each read over those before it:
+{"configs": ["train", "train_strong"], "stages": [{"epochs": 12, "image_size": 256}]}.
 """
 
 from __future__ import annotations
@@ -20,29 +23,66 @@ from monai.bundle import ConfigWorkflow, create_workflow
 from ..bundle import cause_of
 from ..datasets import DatasetError
 
-__all__ = ["stages", "train_stage"]
+__all__ = ["configs", "stages", "train_stage"]
 
 logger = logging.getLogger(__name__)
 LAST, BEST = "last.pt", "model.pt"
+TRAIN = "train"  # the config that others are read over
 
 
-def stages(bundle_root: Path) -> list[dict[str, Any]]:
+def stages(bundle_root: Path, recipe: Path | None = None) -> list[dict[str, Any]]:
     """The overrides of each stage.
 
+    Args:
+        bundle_root: folder of the bundle.
+        recipe: file of another recipe than the bundle's own.
+
     Raises:
-        FileNotFoundError: the bundle has no recipe.
+        FileNotFoundError: there is no recipe.
         ValueError: the recipe is no list of overrides.
     """
-    path = bundle_root / "configs" / "recipe.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file. Name a bundle's folder.")
-    try:
-        listed = json.loads(path.read_text(encoding="utf-8"))["stages"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path}: expected {{"stages": [{{...}}, ...]}} ({error}). Correct it.') from error
+    path = _file_of(bundle_root, recipe)
+    listed = _read(path)["stages"]
     if not listed or not all(isinstance(stage, dict) and "epochs" in stage for stage in listed):
         raise ValueError(f"{path}: each stage needs its epochs. Correct it.")
     return listed
+
+
+def configs(bundle_root: Path, recipe: Path | None = None) -> list[Path]:
+    """The configs of each stage, the first read first: those that the recipe names, or ``train.json`` alone.
+
+    Args:
+        bundle_root: folder of the bundle.
+        recipe: file of another recipe than the bundle's own.
+
+    Raises:
+        FileNotFoundError: there is no recipe.
+        ValueError: the bundle has no config of a name, or ``train`` is not among them.
+    """
+    path = _file_of(bundle_root, recipe)
+    names = _read(path).get("configs", [TRAIN])
+    if TRAIN not in names:
+        raise ValueError(f"{path}: configs needs '{TRAIN}', which the others are read over. Add it as the first.")
+    files = [bundle_root / "configs" / f"{name}.json" for name in names]
+    for name, file in zip(names, files, strict=True):
+        if not file.is_file():
+            raise ValueError(f"{path}: no config '{name}' in {file.parent}. Correct the name.")
+    return files
+
+
+def _file_of(bundle_root: Path, recipe: Path | None) -> Path:
+    return recipe or bundle_root / "configs" / "recipe.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file. Name a bundle's folder.")
+    try:
+        recipe = json.loads(path.read_text(encoding="utf-8"))
+        recipe["stages"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{path}: expected {{"stages": [{{...}}, ...]}} ({error}). Correct it.') from error
+    return recipe
 
 
 def train_stage(
@@ -51,6 +91,7 @@ def train_stage(
     folder: Path,
     start: Path | None,
     prepare: Callable[[ConfigWorkflow], None] | None = None,
+    config_files: Sequence[Path] = (),
 ) -> Path:
     """Run one stage, or the rest of it, unless it is finished.
 
@@ -60,6 +101,7 @@ def train_stage(
         folder: for its logs, pictures and weights.
         start: weights to start from.
         prepare: called with the workflow before it runs.
+        config_files: each read over those before it, see :func:`configs`; ``train.json`` alone if not given.
 
     Returns:
         the best weights of the stage.
@@ -69,7 +111,7 @@ def train_stage(
         done = torch.load(folder / LAST, map_location="cpu", weights_only=True)["run"]["epoch"]
     if done < overrides["epochs"] or not (folder / BEST).is_file():
         workflow = create_workflow(
-            config_file=str(bundle_root / "configs" / "train.json"),
+            config_file=[str(path) for path in config_files or [bundle_root / "configs" / f"{TRAIN}.json"]],
             workflow_type="train",
             bundle_root=str(bundle_root),
             output_dir=str(folder),
@@ -94,20 +136,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "  python -m cxr_attn_unet.training.recipe bundles/heart_attn_unet --dataset_dir JSRT --output out",
     )
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
-    parser.add_argument("--dataset_dir", required=True, help="the data, as for configs/train.json")
+    parser.add_argument(
+        "--dataset_dir", required=True, nargs="+", action="extend", help="folder of a data set, or a data list; several"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for the stages")
+    parser.add_argument("--recipe", type=Path, help="another recipe than the bundle's own configs/recipe.json")
+    parser.add_argument("--initial_weights", type=Path, help="weights that the first stage starts from")
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("KEY", "JSON"), help="in every stage")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         common = {key: json.loads(value) for key, value in options.set}
-        listed = stages(options.bundle)
-        weights = None
+        listed = stages(options.bundle, options.recipe)
+        config_files = configs(options.bundle, options.recipe)
+        weights = options.initial_weights
         for number, overrides in enumerate(listed, 1):
             logger.info(f"Stage {number} of {len(listed)}: {overrides}")
             folder = options.output / f"stage_{number}"
             values = {**overrides, **common, "dataset_dir": options.dataset_dir}
-            weights = train_stage(options.bundle, values, folder, weights)
+            weights = train_stage(options.bundle, values, folder, weights, config_files=config_files)
     except Exception as error:
         cause = cause_of(error)  # MONAI wraps what a config raises
         if not isinstance(cause, (DatasetError, FileNotFoundError, ValueError)):
