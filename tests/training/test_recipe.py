@@ -50,6 +50,14 @@ def test_configs_of_a_recipe_are_read_over_train_json(bundle, data, tmp_path):
     assert state["lr_scheduler"]["base_lrs"] == [pytest.approx(0.02 / 25)]  # where one-cycle starts
 
 
+def test_a_stage_may_show_a_data_set_several_times_an_epoch(bundle, data, tmp_path):
+    shown = "$cxr_attn_unet.datasets.repeated(@data['training'], {'folder': 2})"
+    mine = write_recipe(tmp_path / "mine.json", stages=[{**STAGE, "train#dataset#data": shown}])
+    train(bundle, tmp_path / "runs", "--recipe", mine, "--dataset_dir", data)
+    state = torch.load(tmp_path / "runs" / "stage_1" / "last.pt", weights_only=True)
+    assert state["lr_scheduler"]["last_epoch"] == 2 * 9
+
+
 def test_the_first_stage_starts_from_the_weights_given(bundle, data, tmp_path):
     mine = write_recipe(tmp_path / "mine.json")
     train(bundle, tmp_path / "before", "--recipe", mine, "--dataset_dir", data)
