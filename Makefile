@@ -16,10 +16,12 @@ PROTOCOL ?= $(or $(SCALE),small)
 
 PY := .venv/bin/python
 STRUCTURES := lungs heart clavicles ribs
-LABEL_EXTENSIONS := ["*.png","*.jpg","*.jpeg","*.tif","*.tiff","*.bmp","*.dcm","*.nii","*.nii.gz","*.mha","*.nrrd"]
+LABEL_EXTENSIONS := ["*.png","*.jpg","*.jpeg","*.tif","*.tiff","*.bmp","*.webp","*.jp2","*.dcm","*.dic","*.ima","*.nii","*.nii.gz","*.mha","*.nrrd"]
 ROOT := bundles/$(BUNDLE)_attn_unet
 # of the whole suite; a part of it (ARGS) has no floor to reach
 COVERAGE := --cov --cov-report= --cov-fail-under=91
+# the tests of a file share what takes long to make, so they stay in one process
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 RUN := $(PY) -W ignore -m monai.bundle run
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -52,13 +54,13 @@ demo: setup ## train two short epochs on rendered radiographs, then segment six 
 	@echo "Look at the picture above, and at $(CURDIR)/demo/masks/report.html"
 
 test: setup ## all fast tests (those on real data where CXR_DATA is set); ARGS=tests/io runs a part of them
-	@$(PY) -m pytest $(if $(ARGS),$(ARGS),$(COVERAGE))
+	@$(PY) -m pytest $(PARALLEL) $(if $(ARGS),$(ARGS),$(COVERAGE))
 
 coverage: ## which lines the last "make test" did not run
 	@$(PY) -m coverage report
 
 test-slow: setup ## the slow tests as well
-	@$(PY) -m pytest -m "slow or not slow" $(ARGS)
+	@$(PY) -m pytest $(PARALLEL) -m "slow or not slow" $(ARGS)
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check .
