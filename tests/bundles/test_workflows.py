@@ -20,6 +20,7 @@ from PIL import Image
 from conftest import REPOSITORY, head, phantom, write_folder
 from cxr_attn_unet.bundle import cause_of, start_processes
 from cxr_attn_unet.datasets import DatasetError
+from cxr_attn_unet.former_names import current_module
 from cxr_attn_unet.inference.folder import FolderError
 from cxr_attn_unet.io import RadiographError
 from cxr_attn_unet.training import recipe
@@ -399,6 +400,8 @@ def released(tmp_path):
     shutil.copytree(REPOSITORY / "bundles" / copy.name, copy, ignore=shutil.ignore_patterns("eval", "data"))
     for path in VERSION_0_1_0.glob("*.json"):
         shutil.copyfile(path, copy / "configs" / path.name)
+    for name in [name for name in sys.modules if current_module(name)]:
+        del sys.modules[name]  # a former name is warned of when it is first imported
     return copy
 
 

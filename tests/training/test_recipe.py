@@ -36,7 +36,7 @@ def test_several_data_sets_are_trained_on_together(bundle, data, tmp_path):
     for path in other.rglob("case_0*.png"):
         path.unlink()  # the same radiographs as in the first
     mine = write_recipe(tmp_path / "mine.json")
-    train(bundle, tmp_path / "runs", "--recipe", mine, "--dataset_dir", data, str(other))
+    train(bundle, tmp_path / "runs", "--recipe", mine, "--dataset_dir", data, "--dataset_dir", str(other))
     state = torch.load(tmp_path / "runs" / "stage_1" / "last.pt", weights_only=True)
     # nine of each ten radiographs, one by one
     assert state["lr_scheduler"]["last_epoch"] == 18

@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
     parser.add_argument(
-        "--dataset_dir", required=True, nargs="+", action="extend", help="folder of a data set, or a data list; several"
+        "--dataset_dir", required=True, action="append", help="folder of a data set, or a data list; may be repeated"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the stages")
     parser.add_argument("--recipe", type=Path, help="another recipe than the bundle's own configs/recipe.json")
