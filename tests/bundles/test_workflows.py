@@ -17,10 +17,11 @@ from monai.bundle import ConfigParser, create_workflow
 from monai.data import Dataset
 from PIL import Image
 
+import cxr_attn_unet
 from conftest import REPOSITORY, head, phantom, write_folder
 from cxr_attn_unet.bundle import cause_of, start_processes
 from cxr_attn_unet.datasets import DatasetError
-from cxr_attn_unet.former_names import current_module
+from cxr_attn_unet.former_names import MODULES, current_module
 from cxr_attn_unet.inference.folder import FolderError
 from cxr_attn_unet.io import RadiographError
 from cxr_attn_unet.training import recipe
@@ -400,8 +401,11 @@ def released(tmp_path):
     shutil.copytree(REPOSITORY / "bundles" / copy.name, copy, ignore=shutil.ignore_patterns("eval", "data"))
     for path in VERSION_0_1_0.glob("*.json"):
         shutil.copyfile(path, copy / "configs" / path.name)
+    # a former name is warned of when it is first imported, so each test starts without
     for name in [name for name in sys.modules if current_module(name)]:
-        del sys.modules[name]  # a former name is warned of when it is first imported
+        del sys.modules[name]
+    for name in MODULES:
+        vars(cxr_attn_unet).pop(name, None)
     return copy
 
 

@@ -25,6 +25,7 @@ from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, SaveImaged
 from PIL import Image
 
+from .. import __version__
 from ..analysis import quality
 from ..analysis.measurements import measure
 from ..bundle import bundles_folder, cause_of
@@ -109,7 +110,7 @@ class Segmenter:
     Attributes:
         structures: those segmented.
         versions: by structure, the version of the bundle.
-        identity: changes with weights and settings; equal identities give equal masks.
+        identity: changes with weights, settings and version; equal identities give equal masks.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Segmenter:
         self.tta = tta
         self.structures = tuple(model.structure for model in models)
         self.versions = {model.structure: model.version for model in models}
-        parts = (*(model.identity for model in models), str(threshold), str(tta))
+        parts = (__version__, *(model.identity for model in models), str(threshold), str(tta))
         self.identity = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @classmethod
