@@ -174,7 +174,7 @@ def _zip(folder: Path, target: Path) -> None:
         for name, data in content.items():
             entry = zipfile.ZipInfo(name)  # of 1980: the same content gives the same zip
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            archive.writestr(entry, data)
+            archive.writestr(entry, data, compresslevel=9)
 
 
 def unpack(archive: Path, output: Path) -> Path:
