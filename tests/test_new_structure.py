@@ -31,7 +31,7 @@ from cxr_attn_unet_dev.tools.release_weights import release
 from samples import write_dicom
 
 # the registry line
-TRACHEA = Structure("trachea", 5, (0, 114, 178), Code("44567001", "Trachea"), parts=1)
+TRACHEA = Structure("trachea", 5, (0, 114, 178), Code("44567001", "Trachea"), components=1)
 SIZE = 32
 # the head of its configs
 HEAD = {

@@ -7,10 +7,23 @@ of its kind, and takes the label values after those of the registry.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["BUNDLE_SUFFIX", "REGISTRY", "Code", "Structure", "colour_of", "in_registry_order", "label_values"]
+__all__ = [
+    "BUNDLE_SUFFIX",
+    "LEFT",
+    "REGISTRY",
+    "RIGHT",
+    "Code",
+    "Part",
+    "Structure",
+    "colour_of",
+    "in_registry_order",
+    "label_values",
+    "mirrored_order",
+    "parts_of",
+]
 
 BUNDLE_SUFFIX = "_attn_unet"
 
@@ -28,6 +41,63 @@ class Code:
     meaning: str
 
 
+RIGHT = Code("24028007", "Right")
+LEFT = Code("7771000", "Left")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the things that a structure consists of, such as a lung or a rib; parts may overlap.
+
+    Attributes:
+        name: short and unique in its structure, such as ``right_lung`` or ``R7``.
+        title: as people write it, such as ``Right rib 7``.
+        code: its SNOMED CT code, without the side.
+        side: ``RIGHT`` or ``LEFT`` of the patient; ``None`` for what has no side.
+        number: of a rib, from 1; 0 for what is not counted.
+    """
+
+    name: str
+    title: str
+    code: Code
+    side: Code | None = None
+    number: int = 0
+
+
+def _pair(structure: str, code: Code) -> tuple[Part, Part]:
+    """The right and the left one of an organ that comes in pairs."""
+    return (
+        Part(f"right_{structure}", f"Right {structure}", code, RIGHT),
+        Part(f"left_{structure}", f"Left {structure}", code, LEFT),
+    )
+
+
+# SNOMED CT, as in the CIDs of DICOM PS3.16 that list ribs
+RIB_CODES = (
+    Code("48535007", "First rib"),
+    Code("78247007", "Second rib"),
+    Code("25888004", "Third rib"),
+    Code("25523003", "Fourth rib"),
+    Code("15339008", "Fifth rib"),
+    Code("59558009", "Sixth rib"),
+    Code("24915002", "Seventh rib"),
+    Code("5953002", "Eighth rib"),
+    Code("22565002", "Ninth rib"),
+    Code("77644006", "Tenth rib"),
+    Code("58830002", "Eleventh rib"),
+    Code("43993008", "Twelfth rib"),
+)
+
+
+def _ribs(side: Code) -> tuple[Part, ...]:
+    """The twelve ribs of a side, from the top."""
+    letter = side.meaning[0]
+    return tuple(
+        Part(f"{letter}{number}", f"{side.meaning} rib {number}", code, side, number)
+        for number, code in enumerate(RIB_CODES, 1)
+    )
+
+
 @dataclass(frozen=True)
 class Structure:
     """A structure that a bundle segments.
@@ -37,16 +107,21 @@ class Structure:
         label: value in label maps, from 1; where structures overlap, the higher value is what is seen.
         colour: red, green, blue from 0 to 255, the same in every picture.
         code: its SNOMED CT code; ``None`` if DICOM segmentations cannot name it.
-        parts: connected components that its mask has at most; 0 where that is not limited.
-        sides: whether it has a right and a left one.
+        components: connected components that its mask has at most; 0 where that is not limited.
+        parts: what it consists of, each with a mask of its own where a network was trained to tell them apart.
     """
 
     name: str
     label: int
     colour: tuple[int, int, int]
     code: Code | None = None
-    parts: int = 0
-    sides: bool = False
+    components: int = 0
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def sides(self) -> bool:
+        """Whether it has a right and a left one."""
+        return any(part.side for part in self.parts)
 
     @property
     def title(self) -> str:
@@ -54,14 +129,17 @@ class Structure:
         return self.name.capitalize()
 
 
+LUNG = Code("39607008", "Lung")
+CLAVICLE = Code("51299004", "Clavicle")
+
 # in the order in which people read them; the colours are Okabe and Ito's, told apart by colour-blind readers too
 REGISTRY: dict[str, Structure] = {
     structure.name: structure
     for structure in (
-        Structure("lungs", 1, (230, 159, 0), Code("39607008", "Lung"), parts=2, sides=True),
-        Structure("heart", 2, (86, 180, 233), Code("80891009", "Heart"), parts=1),
-        Structure("clavicles", 4, (0, 158, 115), Code("51299004", "Clavicle"), parts=2, sides=True),
-        Structure("ribs", 3, (240, 228, 66), Code("113197003", "Rib"), sides=True),
+        Structure("lungs", 1, (230, 159, 0), LUNG, components=2, parts=_pair("lung", LUNG)),
+        Structure("heart", 2, (86, 180, 233), Code("80891009", "Heart"), components=1),
+        Structure("clavicles", 4, (0, 158, 115), CLAVICLE, components=2, parts=_pair("clavicle", CLAVICLE)),
+        Structure("ribs", 3, (240, 228, 66), Code("113197003", "Rib"), parts=(*_ribs(RIGHT), *_ribs(LEFT))),
     )
 }
 OTHER_COLOUR = (204, 121, 167)
@@ -71,6 +149,19 @@ def colour_of(name: str) -> tuple[int, int, int]:
     """The colour of a structure, 0 to 255, the same in every picture; structures not in the registry share one."""
     structure = REGISTRY.get(name)
     return OTHER_COLOUR if structure is None else structure.colour
+
+
+def parts_of(name: str) -> tuple[Part, ...]:
+    """The parts of a structure; none if it has none, or is not in the registry."""
+    structure = REGISTRY.get(name)
+    return () if structure is None else structure.parts
+
+
+def mirrored_order(parts: Sequence[Part]) -> list[int]:
+    """For each part, the place of the one on the other side: what a mirrored picture shows in its place."""
+    places = {(part.side, part.number): place for place, part in enumerate(parts)}
+    other_side = {RIGHT: LEFT, LEFT: RIGHT, None: None}
+    return [places[other_side[part.side], part.number] for part in parts]
 
 
 def in_registry_order(names: Iterable[str]) -> list[str]:

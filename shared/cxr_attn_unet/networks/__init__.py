@@ -1,4 +1,4 @@
-"""The nine segmentation networks: radiographs ``(N, 1, H, W)`` in [0, 1] to logits ``(N, 2, H, W)``.
+"""The segmentation networks: radiographs ``(N, 1, H, W)`` in [0, 1] to logits ``(N, 2, H, W)``.
 
 ``build_network`` makes any of them by name; each is a class too, for a MONAI config's ``_target_``. A new gate is a
 class in ``gates.py``; its network is a subclass of :class:`AttentionUNet` and a line in ``NETWORKS``.
@@ -17,10 +17,12 @@ from .attention_unet import (
 )
 from .blocks import SegmentationNetwork, check_options
 from .checkpoint import load_weights, save_weights
+from .efficientnet_unet import EfficientNetAttentionUNet
 from .encoder_unets import ResNetUNet18, ResNetUNet34, ResNetUNet50, SwinUNetBase
 from .gates import GATES, Gate, register_gate
 
-NETWORKS: dict[str, type[SegmentationNetwork]] = {
+# those of the published comparison
+COMPARED: dict[str, type[SegmentationNetwork]] = {
     "unet": UNet,
     "resnet_unet_18": ResNetUNet18,
     "resnet_unet_34": ResNetUNet34,
@@ -30,6 +32,10 @@ NETWORKS: dict[str, type[SegmentationNetwork]] = {
     "spatial_attention_unet": SpatialAttentionUNet,
     "double_spatial_attention_unet": DoubleSpatialAttentionUNet,
     "full_spatial_attention_unet": FullSpatialAttentionUNet,
+}
+NETWORKS: dict[str, type[SegmentationNetwork]] = {
+    **COMPARED,
+    "efficientnet_attention_unet": EfficientNetAttentionUNet,
 }
 for _name, _class in NETWORKS.items():
     _class.registered_name = _name  # type: ignore[attr-defined]
@@ -48,7 +54,8 @@ def build_network(
         width: channels at the finest level; 64 in the published work, less for a smaller network.
         options: ``scale_attention`` (bool, default False) of the three spatial attention networks: divide the gates'
             matrix product by ``sqrt(H * W)`` before the softmax; False suits every network. ``encoder_weights``
-            (default None) of the ResNet networks: the path of a torchvision state dict, or "imagenet".
+            (default None) of the ResNet networks: the path of a torchvision state dict, or "imagenet"; of the
+            EfficientNet network alike. ``gate`` of the latter: a key of ``GATES``.
 
     Returns:
         The network; ``network(image)`` takes ``(N, in_channels, H, W)`` with values in [0, 1] and returns logits
@@ -77,10 +84,12 @@ def build_network(
 
 
 __all__ = [
+    "COMPARED",
     "GATES",
     "NETWORKS",
     "AttentionUNet",
     "DoubleSpatialAttentionUNet",
+    "EfficientNetAttentionUNet",
     "FullSpatialAttentionUNet",
     "Gate",
     "ResNetUNet18",

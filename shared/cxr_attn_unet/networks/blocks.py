@@ -49,7 +49,7 @@ class SegmentationNetwork(nn.Module):
     def settings(self) -> dict[str, Any]:
         """Name, width and the options that are on; kept with every state dict, for shapes do not tell them."""
         name = getattr(type(self), "registered_name", type(self).__name__)
-        on = {key: True for key, value in self.options.items() if value is True}
+        on = {key: value for key, value in self.options.items() if value is True or isinstance(value, str)}
         return {"name": name, "width": self.width, **on}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:

@@ -25,7 +25,7 @@ import torch
 
 from cxr_attn_unet.bundle import setting
 from cxr_attn_unet.files import write_json
-from cxr_attn_unet.networks import NETWORKS
+from cxr_attn_unet.networks import COMPARED
 from cxr_attn_unet.structures import REGISTRY
 from cxr_attn_unet.system import hardware, processor
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"{', '.join(protocol_names())}, or a JSON file (default: small); its former name --scale works too",
     )
     parser.add_argument("--scale", help=argparse.SUPPRESS)
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), metavar="NETWORK")
+    parser.add_argument("--networks", nargs="+", choices=list(COMPARED), default=list(COMPARED), metavar="NETWORK")
     parser.add_argument("--structures", nargs="+", choices=list(REGISTRY), default=list(REGISTRY), metavar="STRUCTURE")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED")
     parser.add_argument(

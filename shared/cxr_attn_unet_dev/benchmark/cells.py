@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_attn_unet.bundle import bundles_folder, setting
-from cxr_attn_unet.networks import NETWORKS
+from cxr_attn_unet.networks import COMPARED
 from cxr_attn_unet.structures import REGISTRY
 from cxr_attn_unet.training.recipe import stages
 
@@ -127,7 +127,7 @@ def protocol_names() -> list[str]:
 
 def cells_of(
     protocol: Protocol,
-    networks: Iterable[str] = tuple(NETWORKS),
+    networks: Iterable[str] = tuple(COMPARED),
     structures: Iterable[str] = tuple(REGISTRY),
     seeds: Iterable[int] = (0,),
     variant: str = "",

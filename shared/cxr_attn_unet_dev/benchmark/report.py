@@ -21,7 +21,7 @@ from scipy.stats import spearmanr, wilcoxon
 
 from cxr_attn_unet.bundle import setting
 from cxr_attn_unet.files import written
-from cxr_attn_unet.networks import NETWORKS
+from cxr_attn_unet.networks import COMPARED
 
 from .cells import PUBLISHED
 
@@ -39,7 +39,7 @@ def read_results(folder: Path, protocol: str) -> list[dict[str, Any]]:
         protocol: name of a subfolder of it.
     """
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / protocol).glob("*.json"))]
-    order = {key: number for number, key in enumerate(product(ORDER, NETWORKS))}
+    order = {key: number for number, key in enumerate(product(ORDER, COMPARED))}
     return sorted(found, key=lambda r: (order[r["structure"], r["network"]], r["variant"], r["seed"]))
 
 
@@ -86,7 +86,7 @@ def cells_table(results: Sequence[dict[str, Any]]) -> str:
     """Mean Dice, its interval and the published value of every cell."""
     groups = _group(results, "structure", "network")
     lines = ["| network | " + " | ".join(ORDER) + " |", "|---|" + "---|" * len(ORDER)]
-    for network in NETWORKS:
+    for network in COMPARED:
         row = [f"`{network}`"]
         for structure in ORDER:
             runs = groups.get((structure, network))
@@ -106,7 +106,7 @@ def cells_table(results: Sequence[dict[str, Any]]) -> str:
         np.mean(list(patients(runs).values())) > PUBLISHED[network][structure]
         for (structure, network), runs in groups.items()
     )
-    total = len(NETWORKS) * len(ORDER)
+    total = len(COMPARED) * len(ORDER)
     return (
         "\n".join([*lines, "", f"{done} of {total} cells were run; {passed} of them pass the published value."]) + "\n"
     )
@@ -128,7 +128,7 @@ def costs_table(path: Path) -> str:
         "| network | parameters | " + " | ".join(f"{name}, {sizes[name]}" for name in structures) + " | memory, GB |",
         "|---|---|" + "---|" * len(structures) + "---|",
     ]
-    for network in NETWORKS:
+    for network in COMPARED:
         costs = {name: measured[name, network] for name in structures if (name, network) in measured}
         if costs:
             times = [_seconds(costs.get(structure)) for structure in structures]
@@ -201,7 +201,7 @@ def tests_table(results: Sequence[dict[str, Any]]) -> str:
     """Each network against the plain U-Net, see :func:`compared`, with Holm's correction over all rows."""
     groups = _group(results, "structure", "network")
     found = []
-    for structure, network in product(ORDER, NETWORKS):
+    for structure, network in product(ORDER, COMPARED):
         runs, base = groups.get((structure, network)), groups.get((structure, PLAIN))
         if network != PLAIN and runs and base and (difference := compared(runs, base)):
             found.append((structure, network, difference))
@@ -316,7 +316,7 @@ def draw(folder: Path, target: Path, protocol: str = "small") -> None:
     costs, _ = read_costs(folder / f"{protocol}_costs.json")
     figure, panels = pyplot.subplots(2, 2, figsize=(10, 8), constrained_layout=True)
     for panel, structure in zip(panels.flat, ORDER, strict=True):
-        for number, network in enumerate(NETWORKS):
+        for number, network in enumerate(COMPARED):
             runs = groups.get((structure, network))
             if runs:
                 values = list(patients(runs).values())

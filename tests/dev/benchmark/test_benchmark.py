@@ -17,7 +17,7 @@ from monai.bundle import create_workflow
 from monai.transforms import Compose, SpatialPad
 
 from conftest import write_folder
-from cxr_attn_unet.networks import NETWORKS
+from cxr_attn_unet.networks import COMPARED
 from cxr_attn_unet.structures import REGISTRY
 from cxr_attn_unet.training.precision import half_precision_pays
 from cxr_attn_unet.transforms import CropToFieldd, LoadRadiographd, OrientUprightd, ResizeLongestd
@@ -40,7 +40,7 @@ def tiny(network="unet", protocol="small", **changes):
 
 
 def test_every_cell_has_a_published_value():
-    assert set(PUBLISHED) == set(NETWORKS)
+    assert set(PUBLISHED) == set(COMPARED)
     assert all(set(values) == set(REGISTRY) for values in PUBLISHED.values())
     assert PUBLISHED["resnet_unet_18"]["ribs"] == 0.424
     assert PUBLISHED["full_spatial_attention_unet"]["heart"] == 0.817
@@ -239,7 +239,7 @@ def results(tmp_path):
     """Made-up results: every network on the heart, the three-head one always better by .01, and one variant."""
     rng = np.random.default_rng(0)
     base = {f"case_{number}": float(value) for number, value in enumerate(rng.uniform(0.8, 0.95, 24))}
-    for network in NETWORKS:
+    for network in COMPARED:
         for variant in ("", "no_average") if network == "unet" else ("",):
             shift = 0.01 if network == "three_head_attention_unet" else -0.02 if variant else rng.normal(0, 0.001)
             images = {name: value + shift + rng.normal(0, 1e-4) for name, value in base.items()}
@@ -262,7 +262,7 @@ def test_report(results):
     assert "9 of 36 cells were run; 9 of them pass" in text["cells"]
     assert "not run yet / 0.930" in text["cells"]
     rows = {line.split("`")[1]: line for line in text["tests"].splitlines() if "`" in line}
-    assert set(rows) == set(NETWORKS) - {"unet"}
+    assert set(rows) == set(COMPARED) - {"unet"}
     better = rows["three_head_attention_unet"]
     assert "24 of 24" in better
     assert float(better.split("|")[-2]) < 0.001
