@@ -22,6 +22,7 @@ __all__ = [
     "in_registry_order",
     "label_values",
     "mirrored_order",
+    "part_names",
     "parts_of",
 ]
 
@@ -155,6 +156,11 @@ def parts_of(name: str) -> tuple[Part, ...]:
     """The parts of a structure; none if it has none, or is not in the registry."""
     structure = REGISTRY.get(name)
     return () if structure is None else structure.parts
+
+
+def part_names(name: str) -> list[str]:
+    """Names of the parts of a structure, in the order of the channels of networks that were trained on them."""
+    return [part.name for part in parts_of(name)]
 
 
 def mirrored_order(parts: Sequence[Part]) -> list[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..io import is_radiograph_file
+from ..io.parts import PAIRS as PAIRS_CODING
 from ..io.raster import read_labels
 
 __all__ = ["PAIRS", "find", "rib_masks"]
@@ -25,7 +26,8 @@ def find(files: Sequence[Path], structure: str) -> dict[str, dict] | None:
         structure: ``ribs``, all pairs joined: whatever is not zero in the label.
 
     Returns:
-        ``{image id: {"images": [...], "masks": [[...]]}}``, complete or not, or ``None`` if there is no such image.
+        ``{image id: {"images": [...], "masks": [[...]]}}``, complete or not, or ``None`` if there is no such image;
+        the label is the file of ``parts`` too.
     """
     found: dict[str, dict] = {}
     labels: dict[str, list[str]] = {}
@@ -38,6 +40,8 @@ def find(files: Sequence[Path], structure: str) -> dict[str, dict] | None:
             found.setdefault(path.stem, {"images": []})["images"].append(str(path))
     for image_id, entry in found.items():
         entry["masks"] = [labels.get(image_id, [])] if structure == "ribs" else []
+        entry["parts"] = labels.get(image_id, [])
+        entry["parts_coding"] = PAIRS_CODING
     return found or None
 
 

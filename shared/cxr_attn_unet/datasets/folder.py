@@ -18,12 +18,15 @@ def find(files: Sequence[Path], structure: str) -> dict[str, dict] | None:
         files: all files under the data set's folder.
         structure: folder under ``masks/``; masks that lie directly in ``masks/`` serve when there is none.
 
+    A file of the same name in ``parts/STRUCTURE/`` says which part lies where, see :func:`cxr_attn_unet.io.read_parts`.
+
     Returns:
         ``{image id: {"images": [...], "masks": [[...]]}}``, complete or not, or ``None`` if there is no ``images/``.
     """
     found: dict[str, dict] = {}
     own: dict[str, list[str]] = {}
     shared: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
     for path in files:
         if not is_radiograph_file(path):
             continue
@@ -32,11 +35,14 @@ def find(files: Sequence[Path], structure: str) -> dict[str, dict] | None:
             found.setdefault(stem, {"images": []})["images"].append(str(path))
         elif path.parent.name == structure and path.parent.parent.name == "masks":
             own.setdefault(_image_name(stem, structure), []).append(str(path))
+        elif path.parent.name == structure and path.parent.parent.name == "parts":
+            parts.setdefault(stem, []).append(str(path))
         elif path.parent.name == "masks":
             shared.setdefault(_image_name(stem, structure), []).append(str(path))
     masks = own or shared
     for image_id, entry in found.items():
         entry["masks"] = [masks.get(image_id, [])]
+        entry["parts"] = parts.get(image_id, [])
     return found or None
 
 

@@ -73,9 +73,9 @@ def find_items(dataset_dir: str | os.PathLike, structure: str) -> tuple[list[dic
 
     Returns:
         items ``{"image": path, "label": path or paths, "id": name, "dataset": the layout's name}``, by id, with
-        ``field_of_view_mm`` where it is known, ``section`` or ``patient`` where the data set states it, and
-        ``ignore_value`` where its masks have pixels that say nothing; and the problems found: missing or doubled masks
-        and radiographs.
+        ``field_of_view_mm`` where it is known, ``parts`` (a file that says which part lies where), ``section`` or
+        ``patient`` where the data set states it, and ``ignore_value`` where its masks have pixels that say nothing;
+        and the problems found: missing or doubled masks and radiographs.
 
     Raises:
         DatasetError: no folder, no readable layout in it, or no mask of this structure at all.
@@ -146,7 +146,9 @@ def _item(image_id: str, entry: Mapping[str, Any], dataset: str) -> dict[str, An
     }
     if "field_of_view_mm" in entry:
         item["field_of_view_mm"] = list(entry["field_of_view_mm"])
-    for key in ("section", "ignore_value"):
+    if entry.get("parts"):
+        item["parts"] = entry["parts"][0]
+    for key in ("section", "ignore_value", "parts_coding"):
         if key in entry:
             item[key] = entry[key]
     return item

@@ -1,6 +1,7 @@
 """From a file to a radiograph: pixels with bone bright, their spacing, and which way is up."""
 
 from .partial import IGNORED, read_partial_mask
+from .parts import UNKNOWN, read_parts, right_and_left
 from .radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
 from .read import (
     Listing,
@@ -16,6 +17,7 @@ from .readers import MaskReader, RadiographReader
 
 __all__ = [
     "IGNORED",
+    "UNKNOWN",
     "Listing",
     "MaskReader",
     "NotARadiographError",
@@ -30,5 +32,7 @@ __all__ = [
     "read_labels",
     "read_mask",
     "read_partial_mask",
+    "read_parts",
     "read_radiograph",
+    "right_and_left",
 ]

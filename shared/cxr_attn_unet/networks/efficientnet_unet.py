@@ -23,6 +23,7 @@ STAGES = (
 )
 STEM_CHANNELS = 32
 SKIP_STAGES = (0, 1, 2, 4)  # the last ones at 1/2, 1/4, 1/8 and 1/16 of the image's size
+RARE = -4.0  # logit with which parts begin: each covers some hundredth of a picture
 CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")  # in the names of efficientnet-lite-pytorch
 
 
@@ -41,7 +42,7 @@ class ConvNorm(nn.Sequential):
             self.append(nn.ZeroPad2d((before, after, before, after)))
             before = 0
         self.append(nn.Conv2d(in_channels, out_channels, kernel, stride, before, groups=groups, bias=False))
-        self.append(nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01))
+        self.append(nn.BatchNorm2d(out_channels, eps=1e-3))
         if act:
             self.append(nn.ReLU6())
 
@@ -146,7 +147,9 @@ class EfficientNetAttentionUNet(SegmentationNetwork):
         self.parts = nn.Sequential()
         if out_channels > 2:
             self.parts.append(DoubleConv(3 * width, 3 * width))
-            self.parts.append(nn.Conv2d(3 * width, out_channels - 2, kernel_size=1))
+            to_logits = nn.Conv2d(3 * width, out_channels - 2, kernel_size=1)
+            nn.init.constant_(to_logits.bias, RARE)
+            self.parts.append(to_logits)
         if encoder_weights is not None:
             self._load_encoder(encoder_weights)
 

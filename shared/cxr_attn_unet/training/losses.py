@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from monai.losses import DiceCELoss, MaskedDiceLoss
 from monai.networks import one_hot
 
-from ..io import IGNORED
+from ..io import IGNORED, UNKNOWN
 
-__all__ = ["PartialDiceCELoss"]
+__all__ = ["PartialDiceCELoss", "PartsLoss", "StructureAndPartsLoss"]
 
 
 class PartialDiceCELoss(DiceCELoss):
@@ -43,3 +43,62 @@ class PartialDiceCELoss(DiceCELoss):
         counts = weight[:, 0].sum((1, 2)).clamp(min=1)
         cross_entropy = ((entropy * weight[:, 0]).sum((1, 2)) / counts).mean()
         return self.lambda_dice * dice + self.lambda_ce * cross_entropy
+
+
+class PartsLoss(torch.nn.Module):
+    """Dice and binary cross entropy of parts, each a channel of its own, for they overlap.
+
+    The Dice loss is the mean over the parts that a label has; the cross entropy is summed over the parts, so that it
+    weighs as much in a pixel as that of one structure, and averaged over the pixels. Both look at every second row and
+    column: parts are made at half the size, and 24 of them cost as much as the network. Labels whose parts are unknown
+    do not count.
+    """
+
+    def forward(self, logits: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch; 0 if no label in it knows its parts.
+
+        Args:
+            logits: ``(batch, parts, rows, columns)``.
+            bits: bit i of a pixel is set where part i lies, or :data:`~cxr_attn_unet.io.UNKNOWN`,
+                ``(batch, 1, rows, columns)``.
+        """
+        known = (bits != UNKNOWN).flatten(1).all(1)
+        if not bool(known.any()):
+            return logits.sum() * 0
+        logits = logits[known][..., ::2, ::2]
+        places = torch.arange(logits.shape[1], device=bits.device).view(1, -1, 1, 1)
+        labels = (bits[known][..., ::2, ::2].long() >> places & 1).to(logits.dtype)
+        probabilities = logits.sigmoid()
+        both = (probabilities * labels).sum((2, 3))
+        either = probabilities.sum((2, 3)) + labels.sum((2, 3))
+        present = (labels.sum((2, 3)) > 0).to(logits.dtype)
+        dice = 1 - (2 * both + 1) / (either + 1)
+        dice = (dice * present).sum() / present.sum().clamp(min=1)
+        entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return dice + entropy.sum(1).mean()
+
+
+class StructureAndPartsLoss(torch.nn.Module):
+    """:class:`PartialDiceCELoss` of a structure, and :class:`PartsLoss` of its parts where networks have them.
+
+    Args:
+        parts_weight: of the parts beside the structure.
+    """
+
+    def __init__(self, parts_weight: float = 0.5) -> None:
+        super().__init__()
+        self.structure = PartialDiceCELoss()
+        self.parts = PartsLoss()
+        self.parts_weight = parts_weight
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch.
+
+        Args:
+            input: logits ``(batch, 2 + parts, rows, columns)``: background, structure, parts.
+            target: see :class:`PartialDiceCELoss`; with parts a second channel, see :class:`PartsLoss`.
+        """
+        loss = self.structure(input[:, :2], target[:, :1])
+        if input.shape[1] > 2 and target.shape[1] > 1:
+            loss = loss + self.parts_weight * self.parts(input[:, 2:], target[:, 1:])
+        return loss

@@ -7,11 +7,13 @@ from .field import CropToFieldd, clean_field, field_box, scaled_box
 from .load import LoadMaskd, LoadRadiographd, to_meta_tensor
 from .orient import OrientUprightd
 from .partial import OneHotMaskd, RandCropLabelledd, ResizeMaskd
+from .parts import LabelSidesd, RandMirrord, SplitPartsd
 from .projective import RandTiltd
 from .resize import ResizeLongestd
 
 __all__ = [
     "CropToFieldd",
+    "LabelSidesd",
     "LoadMaskd",
     "LoadRadiographd",
     "OneHotMaskd",
@@ -20,9 +22,11 @@ __all__ = [
     "RandDevicesd",
     "RandFadeStructured",
     "RandFilmCurved",
+    "RandMirrord",
     "RandTiltd",
     "ResizeLongestd",
     "ResizeMaskd",
+    "SplitPartsd",
     "clean_field",
     "field_box",
     "scaled_box",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from monai.config import KeysCollection
 from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
 
-from ..io import MaskReader, Radiograph, RadiographError, RadiographReader
+from ..io import UNKNOWN, MaskReader, Radiograph, RadiographError, RadiographReader, read_parts
 
 __all__ = ["LoadMaskd", "LoadRadiographd", "to_meta_tensor"]
 
@@ -104,9 +104,14 @@ class LoadMaskd(_LoadWithReader):
     An item may carry ``ignore_value``: the value of those pixels of its mask files that say nothing. They get the value
     :data:`~cxr_attn_unet.io.IGNORED`.
 
+    With ``parts`` there is a second channel: in each pixel the bits of the parts that lie there, see
+    :func:`~cxr_attn_unet.io.read_parts`. An item names their file under ``parts``, and its ``parts_coding`` if that is
+    not the usual one; without a file the parts are :data:`~cxr_attn_unet.io.UNKNOWN`.
+
     Args:
         keys: keys of a file path or a list of them.
         image_key: key of the radiograph, loaded before.
+        parts: names of the structure's parts, if their labels are wanted.
         allow_missing_keys: do not raise for a missing key.
 
     Raises:
@@ -116,9 +121,16 @@ class LoadMaskd(_LoadWithReader):
 
     reader_type = MaskReader
 
-    def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        image_key: str = "image",
+        parts: Sequence[str] = (),
+        allow_missing_keys: bool = False,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.image_key = image_key
+        self.parts = parts
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
         """A copy of the item with the keys transformed."""
@@ -133,7 +145,18 @@ class LoadMaskd(_LoadWithReader):
                 d[key].meta[name] = image.meta[name]
             d[key].meta["radiograph"] = image.meta["filename_or_obj"]
             d[key].meta["patient"] = str(d.get("patient", ""))
+            if self.parts:
+                d[key] = self._with_parts(d[key], d)
         return d
+
+    def _with_parts(self, mask: MetaTensor, item: Mapping[Hashable, Any]) -> MetaTensor:
+        bits = torch.full_like(mask, UNKNOWN)
+        path = item.get("parts")
+        if path:
+            array = read_parts(path, len(self.parts), item.get("parts_coding"))
+            check_same_shape(item[self.image_key].meta["filename_or_obj"], mask.shape[1:], path, array.shape[::-1])
+            bits[0] = torch.from_numpy(array.T.astype("float32"))
+        return torch.cat([mask, bits])
 
 
 def check_same_shape(image_path: Any, image_size: Any, mask_path: Any, mask_size: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.transforms import AsDiscrete, MapTransform, RandCropByPosNegLabeld
 
@@ -22,10 +24,12 @@ class ResizeMaskd(MapTransform):
 
     A pixel of the smaller mask is ignored where at least half of what it covers is; otherwise it is structure where
     structure is at least half of the rest. Without ignored pixels this is a bilinear resize with a threshold of one
-    half.
+    half. The bits of parts in a second channel are those of the nearest
+    pixel.
 
     Args:
-        keys: keys of masks ``(1, rows, columns)`` of 0, 1 and :data:`~cxr_attn_unet.io.IGNORED`.
+        keys: keys of masks ``(1, rows, columns)`` of 0, 1 and :data:`~cxr_attn_unet.io.IGNORED`, or with a second
+            channel of bits.
         spatial_size: length of the longer side in pixels.
         allow_missing_keys: do not raise for a missing key.
     """
@@ -38,7 +42,10 @@ class ResizeMaskd(MapTransform):
         """A copy of the item with the keys transformed."""
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self._resized(d[key])
+            mask = self._resized(d[key][:1])
+            if len(d[key]) > 1:
+                mask = torch.cat([mask, self._resized_bits(d[key][1:])])
+            d[key] = mask
         return d
 
     def _resized(self, mask: torch.Tensor) -> torch.Tensor:
@@ -51,6 +58,11 @@ class ResizeMaskd(MapTransform):
         resized = (structure_share >= HALF * (1 - ignored_share)).to(torch.float32)
         resized[ignored_share >= HALF] = IGNORED
         return resized
+
+    def _resized_bits(self, bits: torch.Tensor) -> torch.Tensor:
+        size = size_of_longest(bits.shape[1:], self.spatial_size)
+        plain = torch.as_tensor(np.asarray(bits))
+        return F.interpolate(plain[None], size=size, mode="nearest-exact")[0]
 
 
 class RandCropLabelledd(RandCropByPosNegLabeld):
@@ -71,7 +83,7 @@ class RandCropLabelledd(RandCropByPosNegLabeld):
             bg_indices: not used.
             image: not used.
         """
-        label = torch.as_tensor(label)
+        label = torch.as_tensor(label)[:1]
         labelled = label != IGNORED
         if not labelled.any():
             labelled = torch.ones_like(labelled)
