@@ -4,8 +4,8 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
-from cxr_attn_unet.io import IGNORED
-from cxr_attn_unet.training.losses import PartialDiceCELoss
+from cxr_attn_unet.io import IGNORED, UNKNOWN
+from cxr_attn_unet.training.losses import PartialDiceCELoss, PartsLoss, StructureAndPartsLoss
 
 
 def batch(seed=0):
@@ -59,3 +59,51 @@ def test_a_radiograph_without_any_label_has_no_gradient(without):
 def test_the_loss_of_a_batch_without_any_label_is_finite():
     logits, target = batch()
     assert torch.isfinite(PartialDiceCELoss()(logits, torch.full_like(target, IGNORED)))
+
+
+def parts_batch():
+    """Logits that are sure and right about two overlapping parts, beside a radiograph whose parts are unknown."""
+    bits = torch.zeros(2, 1, 16, 16)
+    bits[0, 0, 2:6] += 1
+    bits[0, 0, 4:10] += 2
+    bits[1] = UNKNOWN
+    labels = torch.stack([bits[0, 0].long() & 1, bits[0, 0].long() >> 1]) > 0
+    logits = torch.zeros(2, 2, 16, 16)
+    logits[0] = torch.where(labels, 20.0, -20.0)
+    return logits, bits
+
+
+def test_right_parts_cost_nothing():
+    assert float(PartsLoss()(*parts_batch())) == pytest.approx(0, abs=1e-6)
+
+
+def test_parts_by_each_others_names_cost():
+    logits, bits = parts_batch()
+    assert float(PartsLoss()(logits.flip(1), bits)) > 1
+
+
+def test_unknown_parts_have_no_gradient():
+    logits, bits = parts_batch()
+    logits.requires_grad_(True)
+    PartsLoss()(logits, bits).backward()
+    assert not logits.grad[1].any()
+
+
+def test_a_batch_of_unknown_parts_costs_nothing():
+    logits, bits = parts_batch()
+    assert float(PartsLoss()(logits[1:], bits[1:])) == 0
+
+
+def test_loss_of_structure_and_parts_is_their_sum():
+    logits, target = batch()
+    parts, bits = parts_batch()
+    parts = parts[:1, ..., :12].expand(3, -1, -1, -1)
+    bits = bits[:1, ..., :12].expand(3, -1, -1, -1)
+    expected = PartialDiceCELoss()(logits, target) + 0.5 * PartsLoss()(parts, bits)
+    together = StructureAndPartsLoss()(torch.cat([logits, parts], 1), torch.cat([target, bits], 1))
+    assert float(together) == pytest.approx(float(expected))
+
+
+def test_without_parts_the_loss_is_that_of_the_structure():
+    logits, target = batch()
+    assert float(StructureAndPartsLoss()(logits, target)) == float(PartialDiceCELoss()(logits, target))
