@@ -7,7 +7,15 @@ from PIL import Image
 
 from cxr_attn_unet.io import UNKNOWN
 from cxr_attn_unet.structures import part_names
-from cxr_attn_unet.transforms import LabelSidesd, LoadMaskd, LoadRadiographd, RandMirrord, ResizeMaskd, SplitPartsd
+from cxr_attn_unet.transforms import (
+    LabelSidesd,
+    LoadMaskd,
+    LoadRadiographd,
+    OneHotMaskd,
+    RandMirrord,
+    ResizeMaskd,
+    SplitPartsd,
+)
 
 RIBS = part_names("ribs")
 
@@ -111,3 +119,8 @@ def test_background_and_structure_stay():
 
 def test_a_network_without_parts_has_none():
     assert "parts" not in SplitPartsd("pred")({"pred": torch.rand(2, 4, 4)})
+
+
+def test_one_hot_references_leave_the_bits_out():
+    label = two_organs()
+    assert OneHotMaskd("label")({"label": label})["label"].shape == (2, 20, 40)

@@ -98,7 +98,7 @@ class OneHotMaskd(MapTransform):
     metric that knows nothing of ignored pixels leaves them out as well.
 
     Args:
-        keys: keys of masks ``(1, ...)`` of class numbers, the reference among them.
+        keys: keys of masks ``(1, ...)`` of class numbers, the reference among them; further channels are left out.
         num_classes: how many, with the background.
         reference_key: key of the reference, which may have the value :data:`~cxr_attn_unet.io.IGNORED`.
         allow_missing_keys: do not raise for a missing key.
@@ -118,9 +118,9 @@ class OneHotMaskd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A copy of the item with the keys transformed."""
         d = dict(data)
-        labelled = torch.as_tensor(d[self.reference_key]) != IGNORED
+        labelled = torch.as_tensor(d[self.reference_key])[:1] != IGNORED
         all_labelled = bool(labelled.all())
         for key in self.key_iterator(d):
-            one_hot = self._one_hot(d[key].clamp(min=0))
+            one_hot = self._one_hot(d[key][:1].clamp(min=0))
             d[key] = one_hot if all_labelled else one_hot * labelled.to(one_hot.device)
         return d
