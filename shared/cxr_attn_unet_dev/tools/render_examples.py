@@ -87,18 +87,36 @@ def render(drr: Any, rng: np.random.Generator, turned: float = 0.0) -> tuple[np.
         "clavicles": (length[list(CLAVICLES)] > SHORTEST_MM["clavicles"]).any(0),
     }
     lungs = (through(LUNGS) > SHORTEST_MM["lungs"]) & ~masks["heart"] & (through(ABDOMEN) < ABDOMEN_MM)
-    parts, _ = ndimage.label(ndimage.binary_opening(lungs, iterations=2))
-    sizes = np.bincount(parts.ravel())
-    masks["lungs"] = (parts > 0) & (sizes[parts] > SMALLEST_LUNG * sizes[1:].max())  # no specks beside the heart
+    masks["lungs"] = visible_lungs(lungs)
 
     weights = np.ones(len(attenuation))
     weights[list(BONES)] = rng.uniform(0.6, 1.6)  # of bone against soft tissue; exposure is set below
     picture = np.tensordot(weights, attenuation, 1)
-    low, high = np.percentile(picture, (1, 99.5))
-    picture = np.clip((picture - low) / (high - low), 0, 1) ** rng.uniform(0.7, 1.5)
+    return filmed(picture, rng), masks
+
+
+def filmed(attenuation: np.ndarray, rng: np.random.Generator, shown: tuple[float, float] = (1, 99.5)) -> np.ndarray:
+    """The 8-bit picture of an attenuation, by a film curve, sharpness, exposure and noise drawn at random.
+
+    Args:
+        attenuation: ``(rows, columns)``, any unit.
+        rng: source of randomness.
+        shown: percentiles of the attenuation that become black and white.
+    """
+    low, high = np.percentile(attenuation, shown)
+    picture = np.clip((attenuation - low) / (high - low), 0, 1) ** rng.uniform(0.7, 1.5)
     picture = ndimage.gaussian_filter(picture, rng.uniform(0, 0.6))
     picture = picture * rng.uniform(0.75, 1) + rng.normal(0, rng.uniform(0.002, 0.015), picture.shape)
-    return (np.clip(picture, 0, 1) * 255).astype(np.uint8), masks
+    return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def visible_lungs(lungs: np.ndarray) -> np.ndarray:
+    """The mask without specks beside the heart: smooth, and no part below a tenth of the largest."""
+    parts, _ = ndimage.label(ndimage.binary_opening(lungs, iterations=2))
+    sizes = np.bincount(parts.ravel())
+    if len(sizes) == 1:
+        return np.zeros_like(lungs)
+    return (parts > 0) & (sizes[parts] > SMALLEST_LUNG * sizes[1:].max())
 
 
 def save_png(pixels: np.ndarray, path: Path) -> None:
