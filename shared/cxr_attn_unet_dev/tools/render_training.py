@@ -189,6 +189,8 @@ def masks_of(ct: LabelledCT, lengths: np.ndarray) -> tuple[dict[str, np.ndarray]
     parts = {"lungs": np.stack(sides) & lungs}
     for structure in ("ribs", "clavicles"):
         parts[structure] = np.stack([_smooth(way > SHORTEST_MM[structure]) for way in ways[structure]])
+    parts["clavicles"] = np.stack([ndimage.binary_fill_holes(clavicle) for clavicle in parts["clavicles"]])
+    for structure in ("ribs", "clavicles"):
         masks[structure] = parts[structure].any(0)
     return (
         {name: mask for name, mask in masks.items() if name in ct.structures},
