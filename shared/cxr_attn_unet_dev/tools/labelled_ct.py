@@ -295,7 +295,9 @@ def _upright(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, float, f
         image = nibabel.load(path)
     except ImageFileError as error:
         raise ValueError(f"{path}: not a NIfTI file. Give NAME.nii or NAME.nii.gz.") from error
-    if not isinstance(image, SpatialImage) or len(image.shape) != 3:
+    if not isinstance(image, SpatialImage):
+        raise ValueError(f"{path}: not a volume. Give NAME.nii or NAME.nii.gz.")
+    if len(image.shape) != 3:
         raise ValueError(f"{path}: shape {image.shape}, a CT has three axes. Give one volume.")
     wanted = axcodes2ornt(("P", "S", "L"))
     image = image.as_reoriented(ornt_transform(io_orientation(image.affine), wanted))
