@@ -3,6 +3,7 @@
 import runpy
 import sys
 
+import numpy as np
 import pytest
 
 from conftest import REPOSITORY
@@ -12,7 +13,38 @@ SCRIPTS = sorted((REPOSITORY / "benchmarks").glob("*.py"))
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_wrong_folder_is_named(script, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [script.name, "--dataset_dir", str(tmp_path / "nowhere")])
+    arguments = ["--dataset_dir", str(tmp_path / "nowhere")]
+    if script.stem == "parts":
+        arguments += ["--structure", "ribs"]
+    monkeypatch.setattr(sys, "argv", [script.name, *arguments])
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(script), run_name="__main__")
     assert (caught.value.code, "nowhere" in capsys.readouterr().err) == (1, True)
+
+
+def compare(reference, found):
+    return runpy.run_path(str(REPOSITORY / "benchmarks" / "parts.py"))["compare"](reference, found)
+
+
+def two_ribs():
+    first = np.zeros((10, 10), bool)
+    first[2:4] = True
+    second = np.zeros((10, 10), bool)
+    second[6:8] = True
+    return {"R1": first, "R2": second}
+
+
+def test_parts_by_their_own_names_are_right():
+    compared = compare(two_ribs(), two_ribs())
+    assert all(part == {"dice": 1.0, "right_name": True} for part in compared.values())
+
+
+def test_parts_by_each_others_names_are_wrong():
+    ribs = two_ribs()
+    compared = compare(ribs, {"R1": ribs["R2"], "R2": ribs["R1"]})
+    assert not any(part["right_name"] for part in compared.values())
+
+
+def test_a_part_that_was_not_found_has_no_right_name():
+    ribs = two_ribs()
+    assert compare(ribs, {"R1": ribs["R1"]})["R2"] == {"dice": 0.0, "right_name": False}

@@ -18,7 +18,7 @@ def steps(bundle, data, *names):
 def test_strong_augmentation_comes_after_what_is_cached_and_before_the_other_augmentation(bundle, tmp_path):
     data = data_for(bundle, tmp_path)
     usual = steps(bundle, data, "train")
-    cached = usual.index("RandFlipd")
+    cached = usual.index("RandMirrord")
     assert steps(bundle, data, "train", "train_strong") == [*usual[:cached], *STRONG, *usual[cached:]]
 
 
