@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +14,7 @@ from scipy import ndimage
 from .files import written
 from .structures import OTHER_COLOUR, REGISTRY, colour_of
 
-__all__ = ["COLOURS", "annotated", "contact_sheet", "four_around", "overlay", "to_grey"]
+__all__ = ["COLOURS", "Name", "annotated", "contact_sheet", "four_around", "overlay", "to_grey"]
 
 Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
 
@@ -23,6 +24,26 @@ TILE = 384
 TITLE_HEIGHT = 20
 WHITE: Colour = (255, 255, 255)
 OPACITY = 0.55  # of a filled structure
+BLACK: Colour = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Name:
+    """A text at a place of a radiograph.
+
+    Attributes:
+        text: short, such as ``R7``.
+        row: of the place, in the masks' pixels.
+        column: alike.
+        colour: of the text, on a dark rim.
+        anchor: of the text at its place, as Pillow has it: ``rm`` ends there, ``lm`` starts there, ``mm`` lies on it.
+    """
+
+    text: str
+    row: float
+    column: float
+    colour: Colour
+    anchor: str = "mm"
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:
@@ -66,8 +87,9 @@ def annotated(
     lines: Sequence[tuple[float, float, float]] = (),
     note: str = "",
     side: int = 1024,
+    names: Sequence[Name] = (),
 ) -> Image.Image:
-    """A radiograph with the outlines of its structures, horizontal diameters, and a legend below.
+    """A radiograph with the outlines of its structures, horizontal diameters, names, and a legend below.
 
     Args:
         pixels: upright radiograph ``(rows, columns)``.
@@ -75,12 +97,15 @@ def annotated(
         lines: (row, first column, last column) of diameters in the masks' pixels.
         note: written at the legend's end.
         side: of the square that the radiograph fits, in pixels.
+        names: written on the radiograph; where two would lie on each other, the lower one is moved down.
     """
     size = _fitting(pixels, side)
     picture = _outlined(pixels, [(mask, colour_of(name)) for name, mask in masks.items()], size)
     rows, columns = next(iter(masks.values())).shape if masks else pixels.shape
     _draw_diameters(picture, lines, size[0] / columns, size[1] / rows, thickness=max(1, side // 400))
-    legend = _legend([*((name, colour_of(name)) for name in masks), (note, WHITE)], size[0], max(11, side // 50))
+    font_size = max(11, side // 50)
+    _write_names(picture, names, size[0] / columns, size[1] / rows, font_size)
+    legend = _legend([*((name, colour_of(name)) for name in masks), (note, WHITE)], size[0], font_size)
     whole = Image.new("RGB", (size[0], size[1] + legend.height))
     whole.paste(picture, (0, 0))
     whole.paste(legend, (0, size[1]))
@@ -100,6 +125,34 @@ def _draw_diameters(
         draw.line((start, level, end, level), WHITE, thickness)
         for place in (start, end):
             draw.line((place, level - tick, place, level + tick), WHITE, thickness)
+
+
+def _write_names(picture: Image.Image, names: Sequence[Name], across: float, down: float, font_size: int) -> None:
+    """Write texts; ``across`` and ``down`` are pixels of the picture per mask pixel."""
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(size=font_size)
+    taken: list[tuple[float, float, float, float]] = []
+    for name in sorted(names, key=lambda name: name.row):
+        width = font.getlength(name.text)
+        gap = font_size / 4
+        before = {"l": -gap, "m": width / 2, "r": width + gap}[name.anchor[0]]
+        start = min(max((name.column + 0.5) * across - before, 1), max(picture.width - width - 1, 1))
+        level = _free_level((name.row + 0.5) * down, start, width, font_size, taken)
+        level = min(max(level, font_size / 2), picture.height - font_size / 2)
+        taken.append((start, start + width, level - font_size / 2, level + font_size / 2))
+        rim = max(1, font_size // 8)
+        draw.text((start, level), name.text, name.colour, font, anchor="lm", stroke_width=rim, stroke_fill=BLACK)
+
+
+def _free_level(
+    level: float, start: float, width: float, height: float, taken: Sequence[tuple[float, float, float, float]]
+) -> float:
+    """The first level from the wanted one down at which a text meets none of the boxes (left, right, top, foot)."""
+    for left, right, top, foot in sorted(taken, key=lambda box: box[2]):
+        beside = start + width < left or start > right
+        if not beside and top < level + height / 2 and foot > level - height / 2:
+            level = foot + height / 2
+    return level
 
 
 def _legend(entries: Sequence[tuple[str, Colour]], width: int, font_size: int) -> Image.Image:

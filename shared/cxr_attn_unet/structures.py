@@ -22,7 +22,10 @@ __all__ = [
     "in_registry_order",
     "label_values",
     "mirrored_order",
+    "part_key",
     "part_names",
+    "part_values",
+    "parts_named",
     "parts_of",
 ]
 
@@ -73,7 +76,8 @@ def _pair(structure: str, code: Code) -> tuple[Part, Part]:
     )
 
 
-# SNOMED CT, as in the CIDs of DICOM PS3.16 that list ribs
+# SNOMED CT, as 3D Slicer's terminology for TotalSegmentator and the map of TG-263 names have them; DICOM PS3.16 lists
+# no single ribs
 RIB_CODES = (
     Code("48535007", "First rib"),
     Code("78247007", "Second rib"),
@@ -159,8 +163,35 @@ def parts_of(name: str) -> tuple[Part, ...]:
 
 
 def part_names(name: str) -> list[str]:
-    """Names of the parts of a structure, in the order of the channels of networks that were trained on them."""
+    """The names of a structure's parts, in the order of a network's channels."""
     return [part.name for part in parts_of(name)]
+
+
+def parts_named(names: Iterable[str]) -> tuple[Part, ...]:
+    """The parts of these names, in the order given; a name belongs to one structure of the registry only.
+
+    Raises:
+        ValueError: a name that no structure has.
+    """
+    known = {part.name: part for structure in REGISTRY.values() for part in structure.parts}
+    given = list(names)
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"no structure has the part {', '.join(unknown)}; there are: {', '.join(known)}")
+    return tuple(known[name] for name in given)
+
+
+def part_values(name: str) -> dict[str, int]:
+    """Values of a structure's label map of parts, by part: the places in the registry, from 1.
+
+    Ribs: R1 to R12 are 1 to 12, L1 to L12 are 13 to 24. Lungs and clavicles: the right one is 1, the left one 2.
+    """
+    return {part: value for value, part in enumerate(part_names(name), 1)}
+
+
+def part_key(structure: str, part: str) -> str:
+    """By what a part is called among structures, in columns of tables: such as ``ribs_R7``."""
+    return f"{structure}_{part}"
 
 
 def mirrored_order(parts: Sequence[Part]) -> list[int]:

@@ -131,3 +131,11 @@ def test_nothing_found_is_no_error():
     assert all(values[name] is None for name in MEASUREMENTS)
     assert measure({})["cardiothoracic_ratio"] is None
     assert measure({"heart": HEART})["heart_area"] == 3200
+
+
+def test_lungs_of_many_specks_are_divided_too():
+    """Noise gives pieces none of which is a tenth of all."""
+    specks = np.zeros((60, 60), bool)
+    specks[::5, ::5] = True
+    right, left = split_lungs(specks)
+    assert np.array_equal(right | left, specks)

@@ -58,3 +58,60 @@ def test_no_views():
         TestTimeAugmentationInferer([])
     with pytest.raises(ValueError, match=r"view \(0, 0\) must be \(degrees, zoom\)"):
         TestTimeAugmentationInferer([(0, 0)])
+
+
+SIDES = ["right_lung", "left_lung"]
+
+
+def lungs(inputs: torch.Tensor) -> torch.Tensor:
+    """A network that sees a lung where the picture is bright, the right one on the picture's left."""
+    columns = torch.linspace(1, -1, inputs.shape[-1]).expand_as(inputs)
+    sides = [torch.where(side * columns > 0, inputs - 0.5, -0.5) for side in (1, -1)]
+    return torch.cat([0.5 - inputs, inputs - 0.5, *sides], 1) * 40
+
+
+def test_parts_have_probabilities_of_their_own(disc):
+    answer = TestTimeAugmentationInferer([(0, 1)], SIDES).probabilities(disc, lungs)[0]
+    assert torch.allclose(answer, torch.cat([lungs(disc)[:, :2].softmax(1), lungs(disc)[:, 2:].sigmoid()], 1))
+
+
+def test_in_a_mirrored_view_right_is_left(disc):
+    answer = TestTimeAugmentationInferer([(0, 1, True)], SIDES).probabilities(disc, lungs)[0]
+    assert torch.allclose(answer, TestTimeAugmentationInferer([(0, 1)], SIDES).probabilities(disc, lungs)[0])
+
+
+def test_ribs_change_sides_and_keep_their_numbers():
+    ribs = ["R1", "R2", "L1", "L2"]
+    channels = torch.tensor([0.0, 9, -9, -9, 9, -9]).reshape(1, 6, 1, 1).expand(1, 6, 8, 8)
+    answer = TestTimeAugmentationInferer([(0, 1, True)], ribs).probabilities(
+        torch.zeros(1, 1, 8, 8), lambda _: channels
+    )
+    assert (answer[0, 0, 2:, 0, 0] > 0.5).tolist() == [True, False, False, False]
+
+
+def test_the_structure_is_the_same_with_and_without_parts(disc):
+    plain = TestTimeAugmentationInferer()(disc, halves).softmax(1)
+    assert torch.allclose(TestTimeAugmentationInferer(parts=SIDES)(disc, lungs)[:, :2].softmax(1), plain)
+
+
+def test_the_mean_of_parts_reaches_up_to_the_corners():
+    """A view that does not reach a pixel has no say in it."""
+    steady = torch.tensor([0.3, 0.7, 0.9, 0.2]).reshape(1, 4, 1, 1).expand(1, 4, 96, 80)
+    logits = torch.cat([steady[:, :2].log(), steady[:, 2:].logit()], 1)
+    mean = TestTimeAugmentationInferer(parts=SIDES)(torch.zeros(1, 1, 96, 80), lambda _: logits)[:, 2:].sigmoid()
+    assert torch.allclose(mean, steady[:, 2:], atol=1e-3)
+
+
+def test_a_network_without_the_parts_of_its_config(disc):
+    with pytest.raises(ValueError, match="has 2 channels, too few for background, structure and 2 parts"):
+        TestTimeAugmentationInferer(parts=SIDES)(disc, halves)
+
+
+def test_an_unknown_part():
+    with pytest.raises(ValueError, match="no structure has the part R13"):
+        TestTimeAugmentationInferer(parts=["R13"])
+
+
+def test_a_part_without_its_other_side():
+    with pytest.raises(ValueError, match="parts are R1; each needs its other side"):
+        TestTimeAugmentationInferer(parts=["R1"])

@@ -77,6 +77,10 @@ class BundleInfer(BundleInferTask):
     def __init__(self, path: str, conf: dict[str, str]) -> None:
         # what the bundle's postprocessing ends with lies over the file's pixels already
         super().__init__(path, conf, add_post_restore=False, load_strict=True)
+        if self.is_valid():
+            # MONAI Label takes each channel of the network for a label, also those of parts, such as single ribs
+            structure = json.loads(Path(self.bundle_config_path).read_text(encoding="utf-8"))["structure"]
+            self.labels = {structure: 1}
 
     def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = None) -> tuple[str, dict]:
         """Write the labels; returns their file and what is said of them."""

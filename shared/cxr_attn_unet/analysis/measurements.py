@@ -189,7 +189,8 @@ def split_lungs(lungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     regions = sorted(regionprops(parts), key=lambda region: -region.area)
     if not regions:
         return lungs, lungs.copy()
-    large = [region for region in regions if region.area >= SMALLEST_PART * lungs.sum()]
+    # of many small pieces, none of which counts as a lung, the largest decides
+    large = [region for region in regions if region.area >= SMALLEST_PART * lungs.sum()] or regions[:1]
     if len(large) > 1:
         middle = (large[0].centroid[1] + large[1].centroid[1]) / 2
         right = np.isin(parts, [region.label for region in regions if region.centroid[1] < middle])

@@ -33,6 +33,9 @@ class Segmentation:
         versions: by structure, the version of the bundle.
         field: the part of the picture that shows the radiograph, without frames, padding and hot pixels; quality
             control and pictures look at nothing else. All of it if not given.
+        parts: by structure and name of the part, such as ``parts["ribs"]["R7"]``, ``(rows, columns)`` bool over the
+            file's own pixels, as stored; empty where a part was not found. Only with ``parts`` of the segmenter, and
+            of structures whose network tells parts apart. A mask is made each time that it is asked for.
     """
 
     radiograph: Radiograph
@@ -43,6 +46,7 @@ class Segmentation:
     warnings: Sequence[str]
     versions: Mapping[str, str]
     field: Field | None = None
+    parts: Mapping[str, Mapping[str, np.ndarray]] = dataclass_field(default_factory=dict)
     _restore: Mapping[str, Callable[[], np.ndarray]] = dataclass_field(repr=False, default_factory=dict)
 
     @cached_property
@@ -50,17 +54,20 @@ class Segmentation:
         """By structure, ``(rows, columns)`` float32 from 0 to 1 over the file's own pixels; made when first asked."""
         return {structure: restore() for structure, restore in self._restore.items()}
 
-    def upright(self, structure: str) -> np.ndarray:
-        """A mask as a person would see it, ``(rows, columns)`` bool."""
-        return self.radiograph.orientation.apply(self.masks[structure])
+    def upright(self, structure: str, part: str | None = None) -> np.ndarray:
+        """The mask of a structure, or of one of its parts, as a person would see it, ``(rows, columns)`` bool."""
+        mask = self.masks[structure] if part is None else self.parts[structure][part]
+        return self.radiograph.orientation.apply(mask)
 
     def plot(self, side: int = 1024) -> Image.Image:
         """The upright radiograph with outlines in fixed colours, both diameters of the ratio, and a legend.
 
+        Parts are named where they are: ribs by side and number, lungs and clavicles by side.
+
         Args:
             side: of the square that the picture fits, in pixels.
         """
-        return draw_overlay(self.radiograph, self.masks, self.measurements, side, self.field)
+        return draw_overlay(self.radiograph, self.masks, self.measurements, side, self.field, self.parts)
 
     def save(self, folder: str | os.PathLike, formats: Sequence[str] = ("png",), stem: str | None = None) -> list[Path]:
         """Write the result; each file appears whole or not at all.

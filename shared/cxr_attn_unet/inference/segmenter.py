@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,24 +23,28 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.transforms import AsDiscreted, Compose, SaveImaged
+from monai.transforms import AsDiscreted, Compose, Invertd, SaveImaged
 from PIL import Image
 
 from .. import __version__
 from ..analysis import quality
 from ..analysis.measurements import measure
+from ..analysis.parts import PartMasks, divided, is_pair, measure_parts, numbering_doubts, without_specks
 from ..bundle import bundles_folder, cause_of
 from ..io import Radiograph, RadiographError, read_radiograph
 from ..io.radiograph import check_pixels
 from ..networks import load_weights
 from ..output import Field, upright_field
-from ..structures import BUNDLE_SUFFIX, in_registry_order
+from ..structures import BUNDLE_SUFFIX, Part, in_registry_order, parts_named, parts_of
 from ..transforms import LoadRadiographd, clean_field, to_meta_tensor
 from .segmentation import Segmentation
 from .test_time_augmentation import TestTimeAugmentationInferer
 
 __all__ = ["Segmenter", "bundle_structures"]
 
+logger = logging.getLogger(__name__)
+PART_LIMIT = 0.5  # probability from which a pixel belongs to a part, as in training
+SIDE_OF_DOUBTS = 512  # pixels: ribs are compared on masks of about this size
 LARGEST_SIDE = 6000  # above it a radiograph is halved until it fits, and its masks are enlarged again: bounded memory
 
 
@@ -49,6 +54,7 @@ class _Model:
 
     Attributes:
         structure: what it segments.
+        parts: what the network tells apart, in the order of its last channels.
         version: of the bundle.
         preprocessing: what follows the reading of a file.
         network: with its weights, on the device.
@@ -59,6 +65,7 @@ class _Model:
     """
 
     structure: str
+    parts: tuple[Part, ...]
     version: str
     preprocessing: Compose
     network: torch.nn.Module
@@ -92,6 +99,19 @@ class _Reduced:
 
 
 @dataclass(frozen=True)
+class _FoundParts:
+    """The parts of one structure in one radiograph.
+
+    Attributes:
+        masks: by name.
+        probabilities: of each part that was found, the mean over its pixels at the network's size.
+    """
+
+    masks: PartMasks
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class _Found:
     """One structure in one radiograph: see :class:`Segmentation`."""
 
@@ -99,6 +119,7 @@ class _Found:
     confidence: float
     agreement: float | None
     probability: Callable[[], np.ndarray]
+    parts: _FoundParts | None = None
 
 
 class Segmenter:
@@ -110,11 +131,17 @@ class Segmenter:
     Attributes:
         structures: those segmented.
         versions: by structure, the version of the bundle.
+        parts: by structure, the names of the parts that are told apart; empty unless asked for.
         identity: changes with weights, settings and version; equal identities give equal masks.
     """
 
     def __init__(
-        self, models: Sequence[_Model], device: torch.device, threshold: float | None = None, tta: bool = False
+        self,
+        models: Sequence[_Model],
+        device: torch.device,
+        threshold: float | None = None,
+        tta: bool = False,
+        parts: bool = False,
     ) -> None:
         self._models = tuple(models)
         self.device = device
@@ -122,8 +149,14 @@ class Segmenter:
         self.tta = tta
         self.structures = tuple(model.structure for model in models)
         self.versions = {model.structure: model.version for model in models}
-        parts = (__version__, *(model.identity for model in models), str(threshold), str(tta))
-        self.identity = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        self.parts: dict[str, tuple[str, ...]] = {}
+        if parts:
+            told_apart = [model for model in models if model.parts]
+            self.parts = {model.structure: tuple(part.name for part in model.parts) for model in told_apart}
+        settings = [__version__, *(model.identity for model in models), str(threshold), str(tta)]
+        if self.parts:
+            settings.append("parts")
+        self.identity = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:16]
 
     @classmethod
     def from_bundles(
@@ -133,6 +166,7 @@ class Segmenter:
         device: str | torch.device | None = None,
         threshold: float | None = None,
         tta: bool = False,
+        parts: bool = False,
     ) -> Segmenter:
         """Load bundles with their weights.
 
@@ -144,10 +178,13 @@ class Segmenter:
             tta: average the probabilities of several views
                 (:class:`~cxr_attn_unet.inference.TestTimeAugmentationInferer`); takes five times as long, and gives the
                 views' agreement.
+            parts: tell parts apart, such as ribs by number, lungs and clavicles by side, where a bundle's network can;
+                see :attr:`Segmentation.parts`.
 
         Raises:
             FileNotFoundError: no such folder, bundle or weights.
-            ValueError: weights that do not fit, a threshold outside 0 to 1, or a device that is not there.
+            ValueError: weights that do not fit, a threshold outside 0 to 1, a device that is not there, or parts that
+                none of the bundles tells apart.
         """
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(f"threshold is {threshold}, must lie between 0 and 1")
@@ -157,7 +194,9 @@ class Segmenter:
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device is {chosen}, but this PyTorch sees no GPU; leave --device out, or give cpu")
         models = [_load(root / f"{name}{BUNDLE_SUFFIX}", chosen) for name in wanted]
-        return cls(models, chosen, threshold, tta)
+        if parts:
+            _check_parts(models)
+        return cls(models, chosen, threshold, tta, parts)
 
     def __call__(
         self, radiograph: str | os.PathLike | np.ndarray | Radiograph, spacing: tuple[float, float] | None = None
@@ -201,7 +240,7 @@ class Segmenter:
         return found
 
     def _run(self, model: _Model, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits ``(batch, classes, rows, columns)``, and with ``tta`` the probabilities of each view before them."""
+        """Logits ``(batch, classes + parts, rows, columns)``, and with ``tta`` the probabilities of each view."""
         inputs = inputs.to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=model.amp):
             if not self.tta:
@@ -209,8 +248,9 @@ class Segmenter:
             # the bundle's own views, such as mirrored ones, are among them
             own = getattr(model.inferer, "views", ())
             every_view = tuple(dict.fromkeys((*TestTimeAugmentationInferer().views, *own)))
-            views = TestTimeAugmentationInferer(every_view).probabilities(inputs, model.network)
-            return views.mean(0).clamp_min(1e-7).log(), views
+            inferer = TestTimeAugmentationInferer(every_view, [part.name for part in model.parts])
+            views = inferer.probabilities(inputs, model.network)
+            return inferer.logits_of_mean(views), views
 
     def _postprocess(
         self,
@@ -226,22 +266,28 @@ class Segmenter:
             model: the bundle.
             radiograph: as it was preprocessed.
             image: preprocessed, with the operations to invert.
-            logits: ``(classes, rows, columns)`` at the network's size.
-            views: probabilities of each view, ``(views, classes, rows, columns)``, with test-time augmentation.
+            logits: ``(classes + parts, rows, columns)`` at the network's size.
+            views: probabilities of each view, ``(views, classes + parts, rows, columns)``, with test-time augmentation.
         """
-        probability = logits.softmax(0)[1:].sum(0)
+        classes = len(logits) - len(model.parts)
+        probability = logits[:classes].softmax(0)[1:].sum(0)
         inside = (probability > self._limit).float()
         mask = self._restored(model, image, logits, discrete=True)[0].bool()
 
         def full_probability() -> np.ndarray:
-            classes = self._restored(model, image, logits, discrete=False)
-            return radiograph.at_file_size(_rows_columns(classes[1:].sum(0)))
+            restored = self._restored(model, image, logits, discrete=False)
+            return radiograph.at_file_size(_rows_columns(restored[1:].sum(0)))
+
+        parts = None
+        if model.structure in self.parts:
+            parts = _find_parts(model, radiograph, image, logits[classes:].sigmoid(), _rows_columns(mask))
 
         return _Found(
             mask=radiograph.at_file_size(_rows_columns(mask)),
             confidence=_dice(probability, inside),
-            agreement=None if views is None else self._agreement(views, inside),
+            agreement=None if views is None else self._agreement(views[:, :classes], inside),
             probability=full_probability,
+            parts=parts,
         )
 
     @property
@@ -259,7 +305,7 @@ class Segmenter:
         Args:
             model: the bundle.
             image: preprocessed, with the operations to invert.
-            logits: ``(classes, rows, columns)``.
+            logits: ``(classes + parts, rows, columns)``.
             discrete: all of the postprocessing, which gives the mask; else up to where probabilities become a mask.
         """
         data: dict[Any, Any] = {"image": image, "pred": logits.clone()}
@@ -286,15 +332,23 @@ class Segmenter:
         field = Field(box, pixels)
         field_pixels, field_masks = upright_field(radiograph, masks, field)
         noticed = quality.check(field_pixels, field_masks, confidences)
+        parts = {structure: one.parts for structure, one in found.items() if one.parts is not None}
+        measurements = measure(upright, spacing)
+        if parts:
+            doubts = _rib_doubts(radiograph, field, field_masks, parts)
+            if doubts:
+                noticed.append(f"ribs: numbers uncertain ({', '.join(doubts)})")
+            measurements |= measure_parts({name: one.masks for name, one in parts.items()}, doubts, spacing)
         return Segmentation(
             radiograph=radiograph,
             masks=masks,
             confidences=confidences,
             agreements={structure: one.agreement for structure, one in found.items() if one.agreement is not None},
-            measurements=measure(upright, spacing),
+            measurements=measurements,
             warnings=[*radiograph.notes, *noticed],
             versions=self.versions,
             field=field,
+            parts={structure: one.masks for structure, one in parts.items()},
             _restore={structure: one.probability for structure, one in found.items()},
         )
 
@@ -342,11 +396,13 @@ def _load(root: Path, device: torch.device) -> _Model:
         inferer = parser.get_parsed_content("inferer")
         amp = bool(parser.get_parsed_content("amp"))
         structure = str(parser.get_parsed_content("structure"))
+        parts = _parts_of(parser)
     except RuntimeError as error:
         raise cause_of(error) from error
     config = (root / "configs" / "inference.json").read_bytes()
     return _Model(
         structure=structure,
+        parts=parts,
         version=str(parser["_meta_"]["version"]),
         preprocessing=_after_reading(preprocessing, root),
         network=network,
@@ -355,6 +411,93 @@ def _load(root: Path, device: torch.device) -> _Model:
         amp=amp,
         identity=hashlib.sha256(weights.read_bytes() + config).hexdigest(),
     )
+
+
+def _parts_of(parser: ConfigParser) -> tuple[Part, ...]:
+    """The parts that a bundle's network tells apart; none in bundles of version 0.1.0, which do not say."""
+    if "parts" not in parser:
+        return ()
+    return parts_named(parser.get_parsed_content("parts"))
+
+
+def _check_parts(models: Sequence[_Model]) -> None:
+    """Make sure that a bundle tells parts apart, and say which ones do not although their structure has parts.
+
+    Raises:
+        ValueError: none does.
+    """
+    without = [f"{model.structure}{BUNDLE_SUFFIX}" for model in models if not model.parts]
+    if len(without) == len(models):
+        raise ValueError(
+            f"{', '.join(without)}: no parts, such as numbered ribs, are told apart by these weights. Leave --parts "
+            "out, or name bundles that have them with --structures or --bundles."
+        )
+    for model in models:
+        if parts_of(model.structure) and not model.parts:
+            logger.warning(
+                f"{model.structure}{BUNDLE_SUFFIX}: its weights tell no parts apart; it gives its mask alone."
+            )
+
+
+def _find_parts(
+    model: _Model, radiograph: _Reduced, image: MetaTensor, probabilities: torch.Tensor, union: np.ndarray
+) -> _FoundParts:
+    """The parts of a structure within its mask.
+
+    Args:
+        model: the bundle.
+        radiograph: as it was preprocessed.
+        image: preprocessed, with the operations to invert.
+        probabilities: ``(parts, rows, columns)`` at the network's size.
+        union: mask ``(rows, columns)`` of the structure over the reduced pixels.
+    """
+    masks = PartMasks(radiograph.size, radiograph.factor)
+    if is_pair(model.parts):
+        first, second = (_inverted(model, image, one) for one in probabilities)
+        for part, mask in zip(model.parts, divided(first, second, union), strict=True):
+            masks.add(part.name, mask)
+    else:
+        for part, probability in zip(model.parts, probabilities, strict=True):
+            masks.add(part.name, _part_mask(model, image, probability, union))
+    means = {}
+    for part, probability in zip(model.parts, probabilities, strict=True):
+        inside = probability[probability >= PART_LIMIT]
+        means[part.name] = float(inside.mean()) if inside.numel() else 0.0
+    return _FoundParts(masks, {name: means[name] for name in masks.found})
+
+
+def _part_mask(model: _Model, image: MetaTensor, probability: torch.Tensor, union: np.ndarray) -> np.ndarray:
+    """The mask ``(rows, columns)`` of a part that may overlap others."""
+    if float(probability.max()) < PART_LIMIT:
+        return np.zeros_like(union)  # no need to bring it to the file's size: interpolation does not exceed its values
+    return without_specks((_inverted(model, image, probability) >= PART_LIMIT) & union)
+
+
+def _inverted(model: _Model, image: MetaTensor, values: torch.Tensor) -> np.ndarray:
+    """Values ``(rows, columns)`` at the network's size, over the reduced pixels, by the bundle's own inversion."""
+    # Invertd leaves plain tensors as they are
+    data: dict[Any, Any] = {"image": image, "pred": MetaTensor(values[None].clone())}
+    for step in model.postprocessing:
+        if isinstance(step, Invertd):
+            data = step(data)
+    return _rows_columns(data["pred"][0])
+
+
+def _rib_doubts(
+    radiograph: Radiograph, field: Field, field_masks: Mapping[str, np.ndarray], parts: Mapping[str, _FoundParts]
+) -> list[str]:
+    """Why the ribs' numbers are uncertain, looked at on small upright masks; none without parts of ribs."""
+    if "ribs" not in parts:
+        return []
+    union = field_masks["ribs"]
+    step = max(1, max(union.shape) // SIDE_OF_DOUBTS)
+    ribs = {}
+    for name in parts["ribs"].masks.found:
+        _, whole = upright_field(radiograph, {name: parts["ribs"].masks[name]}, field)
+        small = whole[name][::step, ::step]
+        if small.any():
+            ribs[name] = small.copy()
+    return numbering_doubts(ribs, union[::step, ::step], parts["ribs"].probabilities)
 
 
 def _after_reading(preprocessing: Compose, root: Path) -> Compose:

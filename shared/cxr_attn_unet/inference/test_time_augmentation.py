@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from monai.inferers import SimpleInferer
 
 from ..former_names import warn_of_former_name
+from ..structures import mirrored_order, parts_named
 
 __all__ = ["VIEWS", "TestTimeAugmentationInferer"]
 
@@ -19,6 +20,8 @@ View = tuple[float, float] | tuple[float, float, bool]
 # (degrees counter-clockwise, zoom): what differs from one exposure to the next, and no mirroring, which moves the heart
 PLAIN = (0.0, 1.0, False)
 VIEWS = ((0.0, 1.0), (-5.0, 1.0), (5.0, 1.0), (0.0, 0.92), (0.0, 1.06))
+SMALLEST = 1e-7  # probability: its logarithm is finite in single precision
+SMALLEST_PART = 1e-6  # the same where 1 - p counts too
 
 
 class TestTimeAugmentationInferer(SimpleInferer):
@@ -26,17 +29,20 @@ class TestTimeAugmentationInferer(SimpleInferer):
 
     Each view is turned, seen by the network, its probabilities turned back. A part that a view does not show is left
     to the others. Mirrored views are for structures that have no side of their own, and networks that were trained on
-    both (``flip``).
+    both (``flip``). A network that tells parts apart has one channel a part behind its classes: a logit of its own,
+    not of the softmax; in a mirrored view, right is left.
 
     Args:
         views: (degrees counter-clockwise, zoom) or (degrees, zoom, mirrored) of each view; the picture itself is one
             of them only if (0, 1) is.
+        parts: names of the parts that the network's last channels show, in their order.
 
     Raises:
-        ValueError: no views, or one that is not two or three numbers with a zoom above 0.
+        ValueError: no views, one that is not two or three numbers with a zoom above 0, an unknown part, or one
+            without its other side.
     """
 
-    def __init__(self, views: Sequence[View] = VIEWS) -> None:
+    def __init__(self, views: Sequence[View] = VIEWS, parts: Sequence[str] = ()) -> None:
         super().__init__()
         if not views:
             raise ValueError("views is empty; give at least (0, 1), the picture as it is.")
@@ -46,33 +52,88 @@ class TestTimeAugmentationInferer(SimpleInferer):
                     f"view {view} must be (degrees, zoom) or (degrees, zoom, mirrored), with a zoom above 0"
                 )
         self.views = tuple(_as_view(*view) for view in views)
+        self.parts = tuple(parts)
+        self._mirrored_order = _mirrored_order(self.parts)
 
     def probabilities(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Class probabilities of each view, over the picture as given.
+        """Probabilities of classes and parts in each view, over the picture as given.
 
         Args:
             inputs: ``(batch, channels, rows, columns)``.
-            network: gives logits ``(batch, classes, rows, columns)``.
+            network: gives logits ``(batch, classes + parts, rows, columns)``.
             *args: more for the network.
             **kwargs: more for the network.
 
         Returns:
-            ``(views, batch, classes, rows, columns)`` float32; all zero where a view does not reach.
+            ``(views, batch, classes + parts, rows, columns)`` float32; all zero where a view does not reach.
+
+        Raises:
+            ValueError: the network has too few channels for the parts.
         """
         answers = []
         for degrees, zoom, mirrored in self.views:
             seen = _turned(inputs.flip(-1) if mirrored else inputs, degrees, zoom)
-            answer = super().__call__(seen, network, *args, **kwargs).float().softmax(1)
+            answer = self._activated(super().__call__(seen, network, *args, **kwargs).float())
             answer = _turned(answer, -degrees, 1 / zoom)
-            answers.append(answer.flip(-1) if mirrored else answer)
+            answers.append(self._mirrored_back(answer) if mirrored else answer)
         return torch.stack(answers)
 
+    def logits_of_mean(self, views: torch.Tensor) -> torch.Tensor:
+        """Logits whose softmax and sigmoid are the mean of views.
+
+        Args:
+            views: what :meth:`probabilities` gave.
+
+        Returns:
+            ``(batch, classes + parts, rows, columns)``: the logarithms of the classes' mean probabilities, and the
+            logits of the parts'.
+        """
+        mean = views.mean(0)
+        classes = self._classes(mean)
+        logits = classes.clamp_min(SMALLEST).log()
+        if not self.parts:
+            return logits
+        # the classes add up to the share of views that reach a pixel
+        reached = classes.sum(1, keepdim=True).clamp_min(SMALLEST)
+        parts = mean[:, classes.shape[1] :] / reached
+        return torch.cat([logits, parts.logit(SMALLEST_PART)], 1)
+
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Logarithm of the mean probability; the network's own logits where the picture itself is the only view."""
+        """Logits of the mean probabilities; the network's own where the picture itself is the only view."""
         if self.views == (PLAIN,):
             return super().__call__(inputs, network, *args, **kwargs)
-        mean = self.probabilities(inputs, network, *args, **kwargs).mean(0)
-        return mean.clamp_min(1e-7).log()
+        return self.logits_of_mean(self.probabilities(inputs, network, *args, **kwargs))
+
+    def _classes(self, channels: torch.Tensor) -> torch.Tensor:
+        """The channels ``(batch, classes + parts, ...)`` before those of parts."""
+        count = channels.shape[1] - len(self.parts)
+        if count < 2:
+            raise ValueError(
+                f"the network has {channels.shape[1]} channels, too few for background, structure and "
+                f"{len(self.parts)} parts; its parts must be those that the config names"
+            )
+        return channels[:, :count]
+
+    def _activated(self, logits: torch.Tensor) -> torch.Tensor:
+        if not self.parts:
+            return logits.softmax(1)
+        classes = self._classes(logits)
+        return torch.cat([classes.softmax(1), logits[:, classes.shape[1] :].sigmoid()], 1)
+
+    def _mirrored_back(self, answer: torch.Tensor) -> torch.Tensor:
+        """The answer to a mirrored picture, as one to the picture itself."""
+        back = answer.flip(-1)
+        if not self.parts:
+            return back
+        first = answer.shape[1] - len(self.parts)
+        return back[:, [*range(first), *(first + place for place in self._mirrored_order)]]
+
+
+def _mirrored_order(names: Sequence[str]) -> list[int]:
+    try:
+        return mirrored_order(parts_named(names))
+    except KeyError as error:
+        raise ValueError(f"parts are {', '.join(names)}; each needs its other side among them") from error
 
 
 def _as_view(degrees: float, zoom: float, mirrored: bool = False) -> tuple[float, float, bool]:

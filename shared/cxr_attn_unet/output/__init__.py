@@ -12,7 +12,7 @@ from .formats import (
     save,
     save_with_notes,
 )
-from .masks import label_map, one_bit_png
+from .masks import label_map, one_bit_png, part_label_map
 from .nifti import geometry, save_nifti
 from .overlay import Box, Field, draw_overlay, upright_field
 from .parquet import write_parquet
@@ -38,6 +38,7 @@ __all__ = [
     "is_dicom_file",
     "label_map",
     "one_bit_png",
+    "part_label_map",
     "save",
     "save_nifti",
     "save_with_notes",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from pydicom.uid import generate_uid
 from ..files import written
 from ..io import RadiographError
 from ..io.dicom import read_dataset
-from ..structures import REGISTRY
+from ..structures import REGISTRY, Code, parts_of
 from .dicom_header import carry_over
 
 if TYPE_CHECKING:
@@ -25,6 +26,28 @@ __all__ = ["check_codes", "write_dicom_seg"]
 ANATOMICAL_STRUCTURE = ("123037004", "SCT", "Anatomical Structure")  # category, PS3.16 CID 7150
 ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
 NAME = "cxr-attn-unet"
+UNCERTAIN_NAME = "Which one it is, is uncertain"
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A mask with what DICOM says of it.
+
+    Attributes:
+        mask: ``(rows, columns)`` bool, not empty.
+        structure: that it is, or is a part of.
+        label: for people.
+        code: what it is.
+        side: right or left; ``None`` for what has none.
+        comment: more for people; none if empty.
+    """
+
+    mask: np.ndarray
+    structure: str
+    label: str
+    code: Code
+    side: Code | None = None
+    comment: str = ""
 
 
 def check_codes(structures: Iterable[str]) -> None:
@@ -47,8 +70,13 @@ def write_dicom_seg(
     masks: Mapping[str, np.ndarray],
     version: str,
     versions: Mapping[str, str] | None = None,
+    parts: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    uncertain: Collection[str] = (),
 ) -> list[str]:
     """Write the masks of a radiograph as one binary Segmentation, one segment per structure; overlaps are kept.
+
+    Each part that was found is a segment too, behind those of structures: its code, such as that of the seventh rib,
+    with the side as modifier.
 
     Patient and study are those of the source, whose instance is referred to. Structures of which nothing was found are
     left out. DICOM PS3.3 A.51.
@@ -59,6 +87,8 @@ def write_dicom_seg(
         masks: by structure, ``(rows, columns)`` bool over the source's stored pixels.
         version: of this package.
         versions: by structure, of the weights.
+        parts: by structure and name, masks as those of structures.
+        uncertain: structures whose parts may be taken for one another; their segments' descriptions say so.
 
     Returns:
         what was not carried over from the source because it breaks the rules of DICOM, in words; empty if nothing.
@@ -80,24 +110,54 @@ def write_dicom_seg(
                 f"{source}: the mask of {structure} is {mask.shape} (rows, columns), but the header says {size}. "
                 "Choose another format than dicom-seg."
             )
-    segmentation = _segmentation(header, found, version, versions or {})
+    segments = [*_segments_of_structures(found), *_segments_of_parts(parts or {}, uncertain)]
+    segmentation = _segmentation(header, segments, version, versions or {})
     with written(Path(path)) as temporary:
         segmentation.save_as(temporary)
     return notes
 
 
+def _segments_of_structures(masks: Mapping[str, np.ndarray]) -> list[_Segment]:
+    """Those of masks that are not empty.
+
+    Raises:
+        ValueError: a structure has no code.
+    """
+    segments = []
+    for structure, mask in masks.items():
+        known = REGISTRY[structure]
+        if known.code is None:
+            raise ValueError(f"dicom-seg cannot name {structure}: no SNOMED CT code is known.")
+        segments.append(_Segment(mask, structure, known.title, known.code))
+    return segments
+
+
+def _segments_of_parts(parts: Mapping[str, Mapping[str, np.ndarray]], uncertain: Collection[str]) -> list[_Segment]:
+    """Those of parts that were found."""
+    segments = []
+    for structure, masks in parts.items():
+        comment = UNCERTAIN_NAME if structure in uncertain else ""
+        for part in parts_of(structure):
+            mask = masks.get(part.name)
+            if mask is not None and mask.any():
+                segments.append(_Segment(mask, structure, part.title, part.code, part.side, comment))
+    return segments
+
+
 def _segmentation(
-    header: pydicom.Dataset, masks: Mapping[str, np.ndarray], version: str, versions: Mapping[str, str]
+    header: pydicom.Dataset, segments: Iterable[_Segment], version: str, versions: Mapping[str, str]
 ) -> Any:
-    """The object of masks ``(rows, columns)``, none of them empty."""
+    """The object of segments."""
     import highdicom as hd  # an extra
 
     descriptions = []
-    for number, structure in enumerate(masks, 1):
-        descriptions.append(_description(number, structure, versions.get(structure, version)))
+    masks = []
+    for number, segment in enumerate(segments, 1):
+        descriptions.append(_description(number, segment, versions.get(segment.structure, version)))
+        masks.append(segment.mask)
     segmentation = hd.seg.Segmentation(
         [header],
-        np.stack(list(masks.values()), -1)[None].astype(np.uint8),
+        np.stack(masks, -1)[None].astype(np.uint8),
         hd.seg.SegmentationTypeValues.BINARY,
         descriptions,
         series_instance_uid=generate_uid(),
@@ -114,26 +174,32 @@ def _segmentation(
     return segmentation
 
 
-def _description(number: int, structure: str, version: str) -> hd.seg.SegmentDescription:
-    """The segment of a structure.
-
-    Raises:
-        ValueError: the structure has no code.
-    """
+def _description(number: int, segment: _Segment, version: str) -> hd.seg.SegmentDescription:
+    """The description of a segment; ``version`` is that of the weights."""
     import highdicom as hd
 
-    known = REGISTRY[structure]
-    if known.code is None:
-        raise ValueError(f"dicom-seg cannot name {structure}: no SNOMED CT code is known.")
     algorithm = hd.AlgorithmIdentificationSequence(
-        f"{NAME} {structure}", hd.sr.CodedConcept(*ARTIFICIAL_INTELLIGENCE), version
+        f"{NAME} {segment.structure}", hd.sr.CodedConcept(*ARTIFICIAL_INTELLIGENCE), version
     )
-    return hd.seg.SegmentDescription(
+    description = hd.seg.SegmentDescription(
         number,
-        known.title,
+        segment.label,
         hd.sr.CodedConcept(*ANATOMICAL_STRUCTURE),
-        hd.sr.CodedConcept(known.code.value, "SCT", known.code.meaning),
+        _concept(segment.code),
         hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm,
-        display_color=hd.color.CIELabColor.from_rgb(*known.colour),
+        display_color=hd.color.CIELabColor.from_rgb(*REGISTRY[segment.structure].colour),
     )
+    if segment.side is not None:
+        # PS3.3 C.8.20.2: a modifier is an item inside the type's own item; highdicom has no argument for it
+        kind = description.SegmentedPropertyTypeCodeSequence[0]
+        kind.SegmentedPropertyTypeModifierCodeSequence = [_concept(segment.side)]
+    if segment.comment:
+        description.SegmentDescription = segment.comment
+    return description
+
+
+def _concept(code: Code) -> hd.sr.CodedConcept:
+    import highdicom as hd
+
+    return hd.sr.CodedConcept(code.value, "SCT", code.meaning)

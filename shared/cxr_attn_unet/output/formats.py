@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 
 from .. import __version__
-from ..figures import four_around
+from ..analysis.parts import UNCERTAIN
+from ..figures import COLOURS, four_around
 from ..files import radiograph_stem, written
 from ..io import Radiograph, RadiographError
 from ..io.dicom import is_dicom
-from ..structures import colour_of, label_values
+from ..structures import colour_of, label_values, part_values
 from .dicom_seg import check_codes, write_dicom_seg
-from .masks import label_map, one_bit_png
+from .masks import label_map, one_bit_png, part_label_map
 from .nifti import save_nifti
 from .overlay import Field, draw_overlay, upright_field
 
@@ -64,6 +65,10 @@ class SegmentedRadiograph(Protocol):
     def field(self) -> Field | None:
         """The part of the radiograph that pictures show; all of it if ``None``."""
 
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """By structure and name of the part, masks as those of structures; empty if no parts are wanted."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -76,6 +81,9 @@ class Format:
             while it wrote, in words.
         packages: what it needs beyond the package's own dependencies.
         dicom_only: whether only DICOM radiographs have it.
+        parts_ending: of the names of more files, where parts are wanted; with ``{structure}`` in it, and ``{part}`` if
+            each part has a file.
+        write_parts: takes the results and a path by (structure, part), the part empty where there is one file.
     """
 
     description: str
@@ -83,6 +91,8 @@ class Format:
     write: Callable[[SegmentedRadiograph, Mapping[str, Path]], list[str] | None]
     packages: tuple[str, ...] = ()
     dicom_only: bool = False
+    parts_ending: str = ""
+    write_parts: Callable[[SegmentedRadiograph, Mapping[tuple[str, str], Path]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,9 +116,20 @@ def _write_png(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
             temporary.write_bytes(one_bit_png(result.masks[structure]))
 
 
+def _write_png_of_parts(result: SegmentedRadiograph, paths: Mapping[tuple[str, str], Path]) -> None:
+    for (structure, part), path in paths.items():
+        with written(path) as temporary:
+            temporary.write_bytes(one_bit_png(result.parts[structure][part]))
+
+
 def _write_nifti(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
     for structure, path in paths.items():
         save_nifti(result.masks[structure].astype(np.uint8), result.radiograph, path)
+
+
+def _write_nifti_of_parts(result: SegmentedRadiograph, paths: Mapping[tuple[str, str], Path]) -> None:
+    for (structure, part), path in paths.items():
+        save_nifti(result.parts[structure][part].astype(np.uint8), result.radiograph, path)
 
 
 def _write_label_map(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
@@ -122,19 +143,37 @@ def _write_label_map(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> 
     _save_picture(picture, paths[""], optimize=True)
 
 
+def _write_label_map_of_parts(result: SegmentedRadiograph, paths: Mapping[tuple[str, str], Path]) -> None:
+    for (structure, _), path in paths.items():
+        picture = Image.fromarray(part_label_map(structure, result.parts[structure]))
+        palette = [0, 0, 0]
+        for value in part_values(structure).values():
+            palette.extend(COLOURS[(value - 1) % len(COLOURS)])
+        picture.putpalette(palette)
+        _save_picture(picture, path, optimize=True)
+
+
 def _write_label_map_nifti(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
     save_nifti(label_map(result.masks), result.radiograph, paths[""])
+
+
+def _write_label_map_nifti_of_parts(result: SegmentedRadiograph, paths: Mapping[tuple[str, str], Path]) -> None:
+    for (structure, _), path in paths.items():
+        save_nifti(part_label_map(structure, result.parts[structure]), result.radiograph, path)
 
 
 def _write_dicom_seg(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> list[str]:
     source = result.radiograph.path
     if not is_dicom_file(source):
         raise RadiographError(f"{source}: not DICOM, which dicom-seg needs. Choose another format.")
-    return write_dicom_seg(paths[""], source, result.masks, __version__, result.versions)
+    uncertain = ["ribs"] if result.measurements.get("ribs_numbering") == UNCERTAIN else []
+    return write_dicom_seg(paths[""], source, result.masks, __version__, result.versions, result.parts, uncertain)
 
 
 def _write_overlay(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
-    picture = draw_overlay(result.radiograph, result.masks, result.measurements, OVERLAY_SIDE, result.field)
+    picture = draw_overlay(
+        result.radiograph, result.masks, result.measurements, OVERLAY_SIDE, result.field, result.parts
+    )
     _save_picture(picture, paths[""], quality=JPEG_QUALITY)
 
 
@@ -151,17 +190,33 @@ def _save_picture(picture: Image.Image, path: Path, **options: int) -> None:
 
 
 FORMATS: dict[str, Format] = {
-    "png": Format("a one-bit mask per structure, STEM_STRUCTURE.png", "_{structure}.png", _write_png),
+    "png": Format(
+        "a one-bit mask per structure, STEM_STRUCTURE.png",
+        "_{structure}.png",
+        _write_png,
+        parts_ending="_{structure}_parts/{part}.png",
+        write_parts=_write_png_of_parts,
+    ),
     "labelmap": Format(
         "one picture of labels, STEM_labels.png: 1 lungs, 2 heart, 3 ribs, 4 clavicles, later ones on top",
         "_labels.png",
         _write_label_map,
+        parts_ending="_{structure}_parts.png",
+        write_parts=_write_label_map_of_parts,
     ),
-    "labelmap-nifti": Format("the same labels as STEM_labels.nii.gz", "_labels.nii.gz", _write_label_map_nifti),
+    "labelmap-nifti": Format(
+        "the same labels as STEM_labels.nii.gz",
+        "_labels.nii.gz",
+        _write_label_map_nifti,
+        parts_ending="_{structure}_parts.nii.gz",
+        write_parts=_write_label_map_nifti_of_parts,
+    ),
     "nifti": Format(
         "a mask per structure with spacing and orientation, STEM_STRUCTURE.nii.gz",
         "_{structure}.nii.gz",
         _write_nifti,
+        parts_ending="_{structure}_parts/{part}.nii.gz",
+        write_parts=_write_nifti_of_parts,
     ),
     "dicom-seg": Format(
         "a DICOM Segmentation, STEM.seg.dcm, of DICOM radiographs",
@@ -214,18 +269,34 @@ def is_dicom_file(path: str | os.PathLike) -> bool:
     return os.path.isfile(path) and is_dicom(os.fspath(path))
 
 
-def file_names(stem: str, structures: Sequence[str], form: str) -> list[str]:
+def file_names(
+    stem: str, structures: Sequence[str], form: str, parts: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
     """Names of the files that a format makes for one radiograph.
 
     Args:
         stem: the radiograph's.
         structures: those segmented.
         form: of :data:`FORMATS`.
+        parts: by structure, the names of the parts that are told apart.
 
     Raises:
         ValueError: an unknown format, or one for collections.
     """
-    return list(_names(stem, structures, form).values())
+    return [*_names(stem, structures, form).values(), *_part_names(stem, parts or {}, form).values()]
+
+
+def _part_names(stem: str, parts: Mapping[str, Sequence[str]], form: str) -> dict[tuple[str, str], str]:
+    """Names of the files of parts by (structure, part); the part is empty where a structure has one file."""
+    ending = FORMATS[form].parts_ending
+    names = {}
+    for structure, told_apart in parts.items():
+        if "{part}" in ending:
+            for part in told_apart:
+                names[structure, part] = stem + ending.format(structure=structure, part=part)
+        elif ending:
+            names[structure, ""] = stem + ending.format(structure=structure)
+    return names
 
 
 def _names(stem: str, structures: Sequence[str], form: str) -> dict[str, str]:
@@ -293,4 +364,16 @@ def save_with_notes(
         notes = FORMATS[form].write(result, paths)
         saved.files.extend(paths.values())
         saved.notes.extend(notes or ())
+        saved.files.extend(_save_parts(result, folder, form, stem))
     return saved
+
+
+def _save_parts(result: SegmentedRadiograph, folder: str | os.PathLike, form: str, stem: str) -> list[Path]:
+    """Write the files that a format has of parts alone; returns them."""
+    write = FORMATS[form].write_parts
+    if write is None or not result.parts:
+        return []
+    names = _part_names(stem, {structure: list(masks) for structure, masks in result.parts.items()}, form)
+    paths = {key: Path(folder) / name for key, name in names.items()}
+    write(result, paths)
+    return list(paths.values())

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..structures import label_values
+from ..structures import label_values, part_values
 
-__all__ = ["label_map", "one_bit_png"]
+__all__ = ["label_map", "one_bit_png", "part_label_map"]
 
 
 def label_map(masks: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -25,6 +25,32 @@ def label_map(masks: Mapping[str, np.ndarray]) -> np.ndarray:
     labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
     for name, value in label_values(masks).items():
         labels[masks[name]] = value
+    return labels
+
+
+def part_label_map(structure: str, masks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """One picture of the parts of a structure; where they overlap, the higher value is what is seen.
+
+    Args:
+        structure: such as ``ribs``.
+        masks: by part, ``(rows, columns)`` bool of one size.
+
+    Returns:
+        ``(rows, columns)`` uint8, 0 background, see :func:`cxr_attn_unet.structures.part_values`.
+
+    Raises:
+        ValueError: no mask of a part that the registry has.
+    """
+    labels: np.ndarray | None = None
+    for part, value in part_values(structure).items():
+        if part not in masks:
+            continue
+        mask = masks[part]
+        if labels is None:
+            labels = np.zeros(mask.shape, np.uint8)
+        labels[mask] = value
+    if labels is None:
+        raise ValueError(f"{structure}: none of its parts was given.")
     return labels
 
 

@@ -9,10 +9,14 @@ import numpy as np
 from PIL import Image
 
 from ..analysis.measurements import heart_diameter, thoracic_diameter
-from ..figures import annotated
+from ..analysis.parts import UNCERTAIN
+from ..figures import Name, annotated
 from ..io import Radiograph
+from ..structures import LEFT, Part, colour_of, parts_of
 
 __all__ = ["Box", "Field", "draw_overlay", "upright_field"]
+
+SMALLEST_WITH_NAMES = 400  # side in pixels: on smaller pictures the names of parts would hide them
 
 Box = tuple[int, int, int, int]  # (top, bottom, left, right): rows from top to before bottom, columns alike
 
@@ -66,8 +70,12 @@ def draw_overlay(
     measurements: Mapping[str, float | str | None],
     side: int = 1024,
     field: Field | None = None,
+    parts: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> Image.Image:
     """The upright radiograph with outlines in fixed colours, both diameters of the ratio, and a legend.
+
+    Ribs are named at their lateral end, such as R7, with a question mark where their numbers are uncertain; lungs and
+    clavicles by their side, R or L.
 
     Args:
         radiograph: as read.
@@ -75,6 +83,7 @@ def draw_overlay(
         measurements: of which the cardiothoracic ratio is written; without it no diameters are drawn.
         side: of the square that the picture fits, in pixels.
         field: the part that is shown; all of it if not given.
+        parts: by structure and name, masks as those of structures; named on pictures of 400 pixels and more.
     """
     pixels, upright = upright_field(radiograph, masks, field)
     lines: list[tuple[float, float, float]] = []
@@ -85,4 +94,41 @@ def draw_overlay(
             if diameter is not None:
                 lines.append((diameter.row, diameter.start, diameter.stop))
         note = f"CTR {ratio:.2f}"
-    return annotated(pixels, upright, lines, note, side)
+    names: list[Name] = []
+    if parts and side >= SMALLEST_WITH_NAMES:
+        uncertain = measurements.get("ribs_numbering") == UNCERTAIN
+        for structure, named in parts.items():
+            names.extend(_names(radiograph, structure, named, field, uncertain))
+    return annotated(pixels, upright, lines, note, side, names)
+
+
+def _names(
+    radiograph: Radiograph, structure: str, masks: Mapping[str, np.ndarray], field: Field | None, uncertain: bool
+) -> list[Name]:
+    """The names of a structure's parts that are shown, in the field's pixels, upright."""
+    names = []
+    for part in parts_of(structure):
+        if part.name not in masks:
+            continue
+        _, upright = upright_field(radiograph, {part.name: masks[part.name]}, field)
+        mask = upright[part.name]
+        if mask.any():
+            names.append(_name(structure, part, mask, uncertain))
+    return names
+
+
+def _name(structure: str, part: Part, mask: np.ndarray, uncertain: bool) -> Name:
+    """A rib's name beside its lateral end, that of another part in its middle."""
+    colour = colour_of(structure)
+    columns = np.flatnonzero(mask.any(0))
+    if not part.number:
+        rows = np.flatnonzero(mask.any(1))
+        text = part.side.meaning[0] if part.side else part.title
+        return Name(text, float(rows.mean()), float(columns.mean()), colour)
+    text = f"{part.name}?" if uncertain else part.name
+    # the patient's left is on the picture's right
+    if part.side == LEFT:
+        column, anchor = int(columns[-1]), "lm"
+    else:
+        column, anchor = int(columns[0]), "rm"
+    return Name(text, float(np.flatnonzero(mask[:, column]).mean()), column, colour, anchor)

@@ -21,6 +21,7 @@ NOT_STARTED = 2
 EXAMPLES = """examples:
   cxr-attn-unet segment radiograph.dcm -o masks
   cxr-attn-unet segment A B/*.png -o masks --format png overlay dicom-seg
+  cxr-attn-unet segment RADIOGRAPHS -o masks --structures ribs --parts --format labelmap overlay
   cxr-attn-unet segment RADIOGRAPHS -o masks --structures lungs heart --device cuda --batch-size 16
   find archive -name '*.dcm' | cxr-attn-unet segment - -o masks --format parquet
 
@@ -58,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tta", action="store_true", help="test-time augmentation: average five views of each radiograph"
     )
+    parser.add_argument(
+        "--parts",
+        action="store_true",
+        help="tell parts apart too: ribs by side and number, lungs and clavicles by side; needs bundles whose "
+        "networks can",
+    )
     parser.add_argument("--workers", type=int, default=2, help="threads that read, and as many that write (default: 2)")
     parser.add_argument("--overwrite", action="store_true", help="segment again what is finished already")
     parser.add_argument("--no-report", action="store_true", help="do not write report.html")
@@ -71,7 +78,7 @@ def main(options: argparse.Namespace) -> int:
         # before weights are loaded, for that takes longer
         check_formats(options.formats, bundle_structures(options.structures, options.bundles))
         segmenter = Segmenter.from_bundles(
-            options.structures, options.bundles, options.device, options.threshold, options.tta
+            options.structures, options.bundles, options.device, options.threshold, options.tta, options.parts
         )
         _check_output(output)
     except (FileNotFoundError, ImportError, ValueError, RuntimeError) as error:

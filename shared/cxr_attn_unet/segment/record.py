@@ -11,6 +11,7 @@ from typing import Any
 
 from ..inference.segmentation import Segmentation
 from ..output import encode
+from ..structures import part_key
 from .inputs import Input
 
 __all__ = ["VERSION", "FileState", "Record", "file_state", "make_record"]
@@ -38,8 +39,8 @@ class Record:
         confidences: by structure, 0 to 1.
         agreements: by structure, 0 to 1; empty without test-time augmentation.
         warnings: what was odd, in words.
-        rle: by structure, the run-length encoded mask, see :func:`cxr_attn_unet.output.encode`; ``None`` where no
-            table of masks was asked for.
+        rle: by structure, and by :func:`~cxr_attn_unet.structures.part_key` of parts, the run-length encoded mask, see
+            :func:`cxr_attn_unet.output.encode`; ``None`` where no table of masks was asked for.
     """
 
     path: str
@@ -108,6 +109,8 @@ def make_record(
     rle = None
     if with_rle:
         rle = {structure: encode(mask) for structure, mask in found.masks.items()}
+        for structure, parts in found.parts.items():
+            rle |= {part_key(structure, part): encode(mask) for part, mask in parts.items()}
     return Record(
         path=os.path.abspath(entry.path),
         stem=entry.stem,

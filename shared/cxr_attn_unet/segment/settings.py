@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..inference.segmenter import Segmenter
@@ -31,6 +31,7 @@ class Settings:
         tta: whether the mean of several views is taken.
         formats: of ``cxr_attn_unet.output.FORMATS`` and ``COLLECTIONS``.
         report: whether ``report.html`` is written.
+        parts: by structure, the names of the parts that are told apart.
     """
 
     output: Path
@@ -40,6 +41,7 @@ class Settings:
     tta: bool = False
     formats: tuple[str, ...] = ("png",)
     report: bool = True
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, segmenter: Segmenter, output: str | os.PathLike, formats: Sequence[str], report: bool) -> Settings:
@@ -52,6 +54,7 @@ class Settings:
             tta=segmenter.tta,
             formats=tuple(formats),
             report=report,
+            parts=segmenter.parts,
         )
 
     @property
@@ -68,7 +71,7 @@ class Settings:
         """All files that are made for a radiograph, below the output folder."""
         files: list[Path] = []
         for form in self.formats_of(entry.path):
-            files.extend(Path(name) for name in file_names(entry.stem, self.structures, form))
+            files.extend(Path(name) for name in file_names(entry.stem, self.structures, form, self.parts))
         if self.report:
             files.append(thumbnail(entry.stem))
         return files

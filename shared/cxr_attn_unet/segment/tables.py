@@ -9,8 +9,10 @@ from typing import Any
 
 from .. import __version__
 from ..analysis.measurements import AREA, MEASUREMENTS
+from ..analysis.parts import COUNT, PART_MEASUREMENTS, TEXT
 from ..files import written
 from ..output import Column, Entry, MaskedImage, write_coco, write_parquet, write_report
+from ..structures import part_key
 from .inputs import Failure, Input
 from .journal import Journal
 from .record import Record
@@ -18,6 +20,7 @@ from .settings import Settings, thumbnail
 
 __all__ = ["Finished", "write_tables"]
 
+COLUMN_TYPES = {COUNT: "integer", TEXT: "text"}  # of measurements that are no numbers with a fraction
 REPORT_COLUMNS = ("cardiothoracic_ratio", "heart_area", "lungs_area", "lung_ratio", "clavicle_asymmetry")
 MORE_REPORT_COLUMNS = (
     Column("confidence", "confidence", tip="The least of the structures' confidences; see measurements.csv"),
@@ -70,10 +73,10 @@ def write_tables(settings: Settings, finished: Finished, failures: Sequence[Fail
     _write_failures(output / "failures.csv", failures)
     if "coco" in settings.formats:
         images = (_masked_image(entry, record) for entry, record in finished)
-        write_coco(output / "coco.json", images, settings.structures, _about(settings))
+        write_coco(output / "coco.json", images, settings.structures, _about(settings), settings.parts)
     if "parquet" in settings.formats:
-        for structure in settings.structures:
-            columns[f"rle_{structure}"] = "text"
+        for name in _masks_of(settings):
+            columns[f"rle_{name}"] = "text"
         rows = (_row(entry, record) | _encoded(record) for entry, record in finished)
         write_parquet(output / "segmentations.parquet", rows, list(columns.items()))
     if settings.report:
@@ -85,12 +88,23 @@ def _about(settings: Settings) -> str:
     return f"cxr-attn-unet {__version__}; weights: {weights}"
 
 
+def _masks_of(settings: Settings) -> list[str]:
+    """What has a mask, structures before parts."""
+    names = list(settings.structures)
+    for structure, parts in settings.parts.items():
+        names.extend(part_key(structure, part) for part in parts)
+    return names
+
+
 def _columns(settings: Settings) -> dict[str, str]:
     """Types of the tables' columns by name, in order; see :func:`cxr_attn_unet.output.write_parquet`."""
     columns = {"file": "text", "name": "text", "rows": "integer", "columns": "integer"}
     columns |= {"row_spacing_mm": "number", "column_spacing_mm": "number", "spacing_source": "text"}
     for name in MEASUREMENTS:
         columns[name] = "number"
+    for structure in settings.parts:
+        for measurement in PART_MEASUREMENTS.get(structure, ()):
+            columns[measurement.name] = COLUMN_TYPES.get(measurement.kind, "number")
     columns |= {"length_unit": "text", "area_unit": "text"}
     for structure in settings.structures:
         columns[f"confidence_{structure}"] = "number"

@@ -7,9 +7,10 @@ from .field import CropToFieldd, clean_field, field_box, scaled_box
 from .load import LoadMaskd, LoadRadiographd, to_meta_tensor
 from .orient import OrientUprightd
 from .partial import OneHotMaskd, RandCropLabelledd, ResizeMaskd
-from .parts import LabelSidesd, RandMirrord, SplitPartsd
+from .parts import LabelSidesd, RandMirrord
 from .projective import RandTiltd
 from .resize import ResizeLongestd
+from .split_parts import SplitPartsd
 
 __all__ = [
     "CropToFieldd",

@@ -1,4 +1,4 @@
-"""Parts of structures beside their masks: labels of single ribs and of sides, and networks' outputs of both.
+"""Labels of parts of structures beside their masks: single ribs, right and left organs.
 
 A label with parts has two channels: the mask, and in each pixel the bits of the parts that lie there, in the order of
 :func:`cxr_attn_unet.structures.parts_of`, or :data:`~cxr_attn_unet.io.UNKNOWN`.
@@ -17,7 +17,7 @@ from monai.transforms import MapTransform, RandomizableTransform
 from ..io import UNKNOWN, right_and_left
 from ..structures import mirrored_order, parts_of
 
-__all__ = ["LabelSidesd", "RandMirrord", "SplitPartsd"]
+__all__ = ["LabelSidesd", "RandMirrord"]
 
 PAIR = 2
 
@@ -99,27 +99,3 @@ def _reordered(bits: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
     for place, source in enumerate(order):
         after |= (before >> source & 1) << place
     return torch.where(known, after.to(bits.dtype), bits)
-
-
-class SplitPartsd(MapTransform):
-    """Move the channels of parts from a network's logits to a key of their own.
-
-    Args:
-        keys: keys of logits ``(2 + parts, ...)``; they keep background and structure.
-        parts_key: where the others go; not set if there are none.
-        allow_missing_keys: do not raise for a missing key.
-    """
-
-    def __init__(self, keys: KeysCollection, parts_key: str = "parts", allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.parts_key = parts_key
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of the item with the keys transformed."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            logits = d[key]
-            if len(logits) > 2:
-                d[self.parts_key] = logits[2:]
-                d[key] = logits[:2]
-        return d

@@ -8,7 +8,7 @@ new structure is a head here, a folder ``bundles/STRUCTURE_attn_unet`` with meta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cxr_attn_unet.structures import BUNDLE_SUFFIX
 
 from ..json_style import format_json, read_json
 
-__all__ = ["NAMES", "configs_of", "head_of", "texts", "with_head"]
+__all__ = ["NAMES", "channel_def", "configs_of", "head_of", "texts", "with_head"]
 
 NAMES = ("train", "train_strong", "inference", "evaluate", "multi_gpu_train", "multi_gpu_evaluate")
 OPEN = "<head>"
@@ -70,6 +70,16 @@ def configs_of(head: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if unknown:
         raise ValueError(f"head of {head.get('structure', 'the bundle')}: no config has {', '.join(sorted(unknown))}.")
     return {name: with_head(template, head) for name, template in templates.items()}
+
+
+def channel_def(structure: str, parts: Sequence[str] = ()) -> dict[str, str]:
+    """The channels of a bundle's network, as its metadata name them: background, structure, then its parts.
+
+    Args:
+        structure: such as ``ribs``.
+        parts: names of the parts that the network tells apart, as in the bundle's ``inference.json``.
+    """
+    return {str(channel): name for channel, name in enumerate(("background", structure, *parts))}
 
 
 def texts(bundle: Path) -> dict[Path, str]:

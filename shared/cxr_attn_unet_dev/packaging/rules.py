@@ -18,6 +18,7 @@ from monai.bundle import ConfigParser, verify_net_in_out
 
 from cxr_attn_unet.networks.checkpoint import sha256
 
+from ..configs import channel_def
 from .package import LARGEST_FILE, SUMS
 
 __all__ = ["RULES", "Broken", "check"]
@@ -220,6 +221,19 @@ def weights(bundle: Bundle) -> Iterator[str]:
             yield f"{inside} is not the file of {SUMS}"
 
 
+def channels(bundle: Bundle) -> Iterator[str]:
+    """The metadata name the network's channels: background, structure, and the parts that inference.json has."""
+    parser = bundle.config("inference")
+    if parser is None or "structure" not in parser:
+        return
+    parser["bundle_root"] = str(bundle.folder)
+    parts = parser.get_parsed_content("parts") if "parts" in parser else ()
+    wanted = channel_def(parser.get_parsed_content("structure"), parts)
+    output = bundle.metadata.get("network_data_format", {}).get("outputs", {}).get("pred", {})
+    if output.get("channel_def") != wanted or output.get("num_channels") != len(wanted):
+        yield f"pred needs num_channels {len(wanted)} and channel_def {json.dumps(wanted)}"
+
+
 def network(bundle: Bundle) -> Iterator[str]:
     """The network takes and gives what the metadata say, scripts, and models/model.ts loads."""
     configs = bundle.folder / "configs"
@@ -245,7 +259,7 @@ def network(bundle: Bundle) -> Iterator[str]:
 
 RULES: dict[str, Callable[[Bundle], Iterator[str]]] = {
     rule.__name__: rule
-    for rule in (files, name, schema, version, requirements, size, card, paths, ids, weights, network)
+    for rule in (files, name, schema, version, requirements, size, card, paths, ids, weights, channels, network)
 }
 
 

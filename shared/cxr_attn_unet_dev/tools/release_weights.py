@@ -2,7 +2,8 @@
 
 The weights of runs that were fine-tuned from the same start can be averaged, which is often better than each of them
 (Wortsman et al., Model soups, ICML 2022). Half precision halves the file; the network computes in full precision as
-before. The weights must fit the network of the bundle's inference.json; their checksum goes into its metadata.json.
+before. The weights must fit the network of the bundle's inference.json; their checksum goes into its metadata.json, as
+do the names of the network's channels.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from monai.bundle import ConfigParser
 from cxr_attn_unet.files import written
 from cxr_attn_unet.networks.checkpoint import check_fit, describe_mismatch, read_state_dict, sha256
 
+from ..configs import channel_def
 from ..json_style import read_json, write_styled_json
 
 __all__ = ["average", "release"]
@@ -45,7 +47,7 @@ def average(paths: Sequence[str | Path]) -> dict[str, torch.Tensor]:
 
 
 def release(state: Mapping[str, torch.Tensor], bundle: Path) -> Path:
-    """Write the weights of a bundle in half precision, and their SHA-256 and network into its metadata.
+    """Write the weights of a bundle in half precision, and their SHA-256, network and channels into its metadata.
 
     Args:
         state: the weights.
@@ -75,6 +77,11 @@ def release(state: Mapping[str, torch.Tensor], bundle: Path) -> Path:
         torch.save(half, path)
         about["weights"]["sha256"] = sha256(path)
         about["weights"]["network"] = network.settings()
+    if "network_data_format" in about:
+        parts = parser.get_parsed_content("parts") if "parts" in parser else ()
+        output = about["network_data_format"]["outputs"]["pred"]
+        output["channel_def"] = channel_def(parser.get_parsed_content("structure"), parts)
+        output["num_channels"] = len(output["channel_def"])
     write_styled_json(metadata, about)
     target.with_suffix(".json").unlink(missing_ok=True)  # the record of a training run, which would take precedence
     return target

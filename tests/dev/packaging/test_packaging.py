@@ -182,6 +182,12 @@ BREAKS = {
     "weights": lambda root: save_weights(
         build_network("spatial_attention_unet", width=4, scale_attention=True), root / "models" / "model.pt"
     ),
+    "channels": lambda root: edit(
+        root / "configs" / "metadata.json",
+        lambda data: data["network_data_format"]["outputs"]["pred"].update(
+            channel_def={"0": "background", "1": "lung"}
+        ),
+    ),
     "network": lambda root: edit(root / "configs" / "inference.json", lambda data: data.update(network_name="none")),
 }
 
