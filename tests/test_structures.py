@@ -13,6 +13,9 @@ from cxr_attn_unet.structures import (
     colour_of,
     in_registry_order,
     label_values,
+    part_key,
+    part_values,
+    parts_named,
 )
 
 STRUCTURES = list(REGISTRY.values())
@@ -76,3 +79,26 @@ def test_label_values_are_in_the_order_of_drawing():
 
 def test_structures_outside_the_registry_get_the_next_values():
     assert label_values(["spine", "heart", "trachea"]) == {"heart": 2, "spine": 5, "trachea": 6}
+
+
+@pytest.mark.parametrize(("part", "value"), [("R1", 1), ("R12", 12), ("L1", 13), ("L12", 24)])
+def test_label_values_of_ribs(part, value):
+    assert part_values("ribs")[part] == value
+
+
+def test_a_part_has_its_structure_in_its_key():
+    assert part_key("ribs", "R7") == "ribs_R7"
+
+
+def test_names_of_parts_belong_to_one_structure():
+    names = [part.name for structure in STRUCTURES for part in structure.parts]
+    assert len(names) == len(set(names))
+
+
+def test_parts_by_their_names():
+    assert [part.title for part in parts_named(["L7", "right_lung"])] == ["Left rib 7", "Right lung"]
+
+
+def test_an_unknown_part_is_named():
+    with pytest.raises(ValueError, match="no structure has the part R13; there are: right_lung"):
+        parts_named(["R1", "R13"])

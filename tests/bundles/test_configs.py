@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser, load, verify_metadata, verify_net_in_out
 from conftest import REPOSITORY, head
 from cxr_attn_unet import __version__
 from cxr_attn_unet.networks import load_weights
-from cxr_attn_unet_dev.configs import NAMES, head_of, texts
+from cxr_attn_unet_dev.configs import NAMES, channel_def, head_of, texts
 from cxr_attn_unet_dev.json_style import format_json
 
 BOTH = ("structure", "network_name", "width", "scale_attention", "image_size", "components", "test_time_augmentation")
@@ -56,6 +56,12 @@ def test_metadata_fits_package_and_configs(bundle):
 @pytest.mark.parametrize("key", BOTH)
 def test_inference_is_set_as_training_is(bundle, key):
     assert head(bundle, "train")[key] == head(bundle, "inference")[key]
+
+
+def test_metadata_name_every_channel(bundle):
+    parser = ConfigParser(head(bundle, "inference"))
+    channels = channel_def(head(bundle, "inference")["structure"], parser.get_parsed_content("parts"))
+    assert metadata(bundle)["network_data_format"]["outputs"]["pred"]["channel_def"] == channels
 
 
 def test_network_takes_and_gives_what_the_metadata_says(bundle):

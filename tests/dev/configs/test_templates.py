@@ -8,7 +8,7 @@ import torch
 from monai.bundle import create_workflow
 
 from conftest import BUNDLES, write_folder
-from cxr_attn_unet_dev.configs import OPEN, configs_of, head_of, texts, with_head
+from cxr_attn_unet_dev.configs import OPEN, channel_def, configs_of, head_of, texts, with_head
 from cxr_attn_unet_dev.configs.__main__ import main
 
 TRACHEA = {
@@ -55,6 +55,15 @@ def test_configs_differ_only_in_what_heads_say():
     for name, config in one.items():
         differ = {key for key, value in config.items() if other[name][key] != value}
         assert differ <= own
+
+
+def test_channels_of_parts_follow_those_of_background_and_structure():
+    assert channel_def("lungs", ["right_lung", "left_lung"]) == {
+        "0": "background",
+        "1": "lungs",
+        "2": "right_lung",
+        "3": "left_lung",
+    }
 
 
 def test_a_changed_config_is_noticed(copy, capsys):

@@ -14,7 +14,9 @@ from cxr_attn_unet.files import radiograph_stem, written
 from cxr_attn_unet.networks import build_network, load_weights
 from cxr_attn_unet.networks.checkpoint import sha256
 from cxr_attn_unet_dev.json_style import format_json
+from cxr_attn_unet_dev.packaging import check
 from cxr_attn_unet_dev.tools import overview, release_weights, render_examples, tables, training_curve
+from part_bundles import write_bundle
 
 
 def test_figures_in_the_texts_are_those_of_the_result_files(capsys):
@@ -128,6 +130,18 @@ def test_release_weights_changes_the_checksum_of_the_weights_alone(tmp_path):
     digest = sha256(weights)
     expected = {**before, "weights": {**before["weights"], "sha256": digest}}
     assert path.read_text() == format_json(expected)
+
+
+def test_release_weights_names_the_channels_of_parts(tmp_path):
+    bundle = write_bundle(tmp_path, "lungs")
+    output = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]["outputs"]["pred"]
+    assert (output["num_channels"], output["channel_def"]["3"]) == (4, "left_lung")
+
+
+def test_a_released_network_with_parts_fits_its_metadata_and_scripts(tmp_path):
+    bundle = write_bundle(tmp_path, "lungs")
+    names = ("channels", "network")
+    assert [str(broken) for broken in check(bundle) if broken.rule in names] == []
 
 
 def test_nothing_half_written(tmp_path):
