@@ -13,7 +13,7 @@ from cxr_attn_unet.analysis.parts import (
     numbering_doubts,
     without_specks,
 )
-from part_bundles import RIBS, lung_masks, rib_masks
+from part_bundles import RIBS, SIDE, lung_masks, rib_masks
 
 
 def doubts(masks: dict[str, np.ndarray], union: np.ndarray | None = None, probability: float = 0.95) -> str:
@@ -31,6 +31,18 @@ def turned(masks: dict[str, np.ndarray], columns_per_row: float) -> dict[str, np
         new_rows = np.round(rows - columns_per_row * columns + 40).astype(int)
         new_columns = np.round(columns + columns_per_row * rows + 20).astype(int)
         moved[new_rows, new_columns] = True
+        found[name] = moved
+    return found
+
+
+def turned_down(masks: dict[str, np.ndarray], slope: float) -> dict[str, np.ndarray]:
+    """Masks of ribs that fall from the spine to the side, by rows per column."""
+    found = {}
+    for name, mask in masks.items():
+        rows, columns = np.nonzero(mask)
+        from_spine = columns - 90 if name[0] == "L" else 69 - columns
+        moved = np.zeros((SIDE + 60, SIDE), bool)
+        moved[np.round(rows + slope * from_spine).astype(int), columns] = True
         found[name] = moved
     return found
 
@@ -73,16 +85,28 @@ def test_numbers_out_of_order_are_noticed():
 def test_a_side_that_is_counted_from_another_rib_is_noticed():
     masks = rib_masks(missing=("L12",))
     shifted = {f"L{number + 1}": masks.pop(f"L{number}") for number in range(1, 12)}
-    assert doubts(masks | shifted) == "right and left ribs of a number lie on different levels"
+    assert doubts(masks | shifted) == "right and left ribs of a number leave the spine on different levels"
 
 
 def test_ribs_whose_first_ones_are_missing_are_in_doubt():
     assert "the topmost right rib found is number 3" in doubts(rib_masks(missing=("R1", "R2")))
 
 
-def test_ribs_that_reach_the_top_of_the_picture_are_in_doubt():
-    masks = {name: mask[6:] for name, mask in rib_masks().items()}
+def test_ribs_below_the_first_that_reach_the_top_of_the_picture_are_in_doubt():
+    masks = {name: mask[16:] for name, mask in rib_masks(missing=("R1", "L1")).items()}
     assert "the first right ribs may lie outside the picture" in doubts(masks)
+
+
+def test_a_first_rib_that_reaches_the_top_of_the_picture_raises_no_doubt():
+    assert doubts({name: mask[6:] for name, mask in rib_masks().items()}) == ""
+
+
+def test_ribs_that_the_heart_hides_on_one_side_raise_no_doubt():
+    """Their centres lie lower than on the other side, their posterior ends do not."""
+    masks = turned_down(rib_masks(), 1)
+    for number in range(5, 12):
+        masks[f"L{number}"][:, 125:] = False
+    assert doubts(masks) == ""
 
 
 def test_a_side_without_ribs_is_named():
