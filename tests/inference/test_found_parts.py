@@ -5,12 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
-from monai.bundle import ConfigWorkflow
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
 from conftest import REPOSITORY
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.io import read_mask
+from cxr_attn_unet.networks import load_weights
 from part_bundles import RIBS, lung_masks, picture_of, rib_masks, write_bundle
 from samples import write_dicom
 
@@ -162,3 +164,13 @@ def test_the_bundle_by_itself_gives_the_structure(bundles, found, tmp_path):
     for step in (workflow.initialize, workflow.run, workflow.finalize):
         step()
     assert np.array_equal(read_mask(tmp_path / "out" / "a_ribs.png"), found.masks["ribs"])
+
+
+def test_the_first_two_channels_of_an_exported_network_are_the_structure(bundles):
+    parser = ConfigParser()
+    parser.read_config(bundles / "ribs_attn_unet" / "configs" / "inference.json")
+    network = load_weights(parser.get_parsed_content("network_def"), bundles / "ribs_attn_unet" / "models" / "model.pt")
+    image = torch.from_numpy(PICTURE / PICTURE.max()).float()[None, None]
+    with torch.no_grad():
+        logits = torch.jit.script(network.eval())(image)[0]
+    assert np.array_equal(logits[:2].argmax(0).bool(), np.any(list(MASKS.values()), axis=0))
