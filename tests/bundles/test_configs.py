@@ -15,7 +15,16 @@ from cxr_attn_unet.networks import load_weights
 from cxr_attn_unet_dev.configs import NAMES, channel_def, head_of, texts
 from cxr_attn_unet_dev.json_style import format_json
 
-BOTH = ("structure", "network_name", "width", "scale_attention", "image_size", "components", "test_time_augmentation")
+BOTH = (
+    "structure",
+    "network_name",
+    "width",
+    "parts",
+    "scale_attention",
+    "image_size",
+    "components",
+    "test_time_augmentation",
+)
 LARGEST_WEIGHTS = 16 * 2**20
 
 

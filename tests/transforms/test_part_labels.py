@@ -1,4 +1,4 @@
-"""Labels and logits of parts."""
+"""Labels of parts."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,6 @@ from cxr_attn_unet.transforms import (
     OneHotMaskd,
     RandMirrord,
     ResizeMaskd,
-    SplitPartsd,
 )
 
 RIBS = part_names("ribs")
@@ -105,20 +104,6 @@ def test_image_and_mask_are_mirrored_alike():
 
 def test_a_label_of_one_channel_is_mirrored():
     assert torch.equal(mirrored(two_organs()[:1], "heart")["label"], two_organs()[:1].flip(-1))
-
-
-def test_the_channels_of_parts_get_a_key_of_their_own():
-    logits = torch.rand(26, 4, 4)
-    assert torch.equal(SplitPartsd("pred")({"pred": logits})["parts"], logits[2:])
-
-
-def test_background_and_structure_stay():
-    logits = torch.rand(26, 4, 4)
-    assert torch.equal(SplitPartsd("pred")({"pred": logits})["pred"], logits[:2])
-
-
-def test_a_network_without_parts_has_none():
-    assert "parts" not in SplitPartsd("pred")({"pred": torch.rand(2, 4, 4)})
 
 
 def test_one_hot_references_leave_the_bits_out():
