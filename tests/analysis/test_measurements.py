@@ -11,6 +11,7 @@ from cxr_attn_unet.analysis.measurements import (
     midline,
     split_lungs,
     thoracic_diameter,
+    withheld,
 )
 
 
@@ -64,11 +65,35 @@ def test_heart_ends_on_two_levels():
     assert line.row == pytest.approx((104.5 + 144.5) / 2)
 
 
-def test_thorax_is_measured_on_one_level():
-    lungs = boxes((40, 100, 20, 100), (60, 160, 140, 220), (140, 160, 10, 60))
+def test_the_thorax_is_measured_where_each_side_is_widest():
+    """The right side's widest point lies lower than the left side's, as in a patient who leans."""
+    lungs = boxes((40, 100, 20, 100), (60, 160, 140, 220), (170, 180, 10, 60))
     line = thoracic_diameter(lungs)
     assert (line.start, line.stop) == (10, 219)
-    assert 140 <= line.row < 160
+
+
+def test_the_level_of_the_thorax_lies_between_its_widest_points():
+    lungs = boxes((40, 100, 20, 100), (60, 160, 140, 220), (170, 180, 10, 60))
+    assert thoracic_diameter(lungs).row == pytest.approx((174.5 + 109.5) / 2)
+
+
+@pytest.mark.parametrize(
+    ("structure", "empty"),
+    [("heart", {"cardiothoracic_ratio", "heart_diameter"}), ("lungs", {"cardiothoracic_ratio", "thoracic_diameter"})],
+)
+def test_ratio_and_diameter_of_an_unreliable_structure_are_withheld(structure, empty):
+    values = measure({"lungs": LUNGS, "heart": HEART})
+    left = withheld(values, [structure])
+    assert {name for name in values if left[name] != values[name]} == empty
+
+
+def test_what_is_withheld_is_empty():
+    assert withheld(measure({"lungs": LUNGS, "heart": HEART}), ["heart"])["cardiothoracic_ratio"] is None
+
+
+def test_nothing_is_withheld_for_other_structures():
+    values = measure({"lungs": LUNGS, "heart": HEART})
+    assert withheld(values, ["ribs"]) == values
 
 
 def test_ellipses():

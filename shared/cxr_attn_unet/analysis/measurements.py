@@ -7,7 +7,7 @@ patient by the magnification (about 1.05 to 1.2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "midline",
     "split_lungs",
     "thoracic_diameter",
+    "withheld",
 ]
 
 LENGTH = "length"
@@ -57,7 +58,7 @@ _ALL = (
         "cardiothoracic_ratio",
         "CTR",
         3,
-        "Greatest horizontal diameter of the heart over that of the lungs' outer borders",
+        "Greatest horizontal diameter of the heart over that of the thorax",
     ),
     Measurement(
         "heart_diameter",
@@ -70,7 +71,7 @@ _ALL = (
         "thoracic_diameter",
         "thoracic diameter",
         0,
-        "Greatest horizontal distance of the lungs' outer borders on one level",
+        "From the right lung's outermost to the left lung's outermost point, horizontally",
         LENGTH,
     ),
     Measurement("heart_area", "heart area", 0, "Area of the heart's silhouette", AREA),
@@ -91,6 +92,11 @@ SMALLEST_PART = 0.1  # of the lungs: a component that counts as a lung
 JOINED = 0.8  # width over height from which a component is both lungs; a single one has about 0.5
 MIDDLE = (0.3, 0.7)  # of its width: where it is cut
 UPPER = (0.1, 0.5)  # of the lungs' height: where their outer borders are the rib cage's
+# what is left empty where a structure is not reliable
+WITHHELD = {
+    "heart": ("cardiothoracic_ratio", "heart_diameter"),
+    "lungs": ("cardiothoracic_ratio", "thoracic_diameter"),
+}
 
 
 @dataclass(frozen=True)
@@ -124,19 +130,15 @@ def heart_diameter(heart: np.ndarray) -> Diameter | None:
     Returns:
         ``None`` if the mask is empty.
     """
-    columns = np.flatnonzero(heart.any(0))
-    if not columns.size:
-        return None
-    start = int(columns[0])
-    stop = int(columns[-1])
-    level = (np.flatnonzero(heart[:, start]).mean() + np.flatnonzero(heart[:, stop]).mean()) / 2
-    return Diameter(float(level), start, stop)
+    return _greatest_extent(heart)
 
 
 def thoracic_diameter(lungs: np.ndarray) -> Diameter | None:
-    """Greatest horizontal distance of the lungs' outer borders on one level: the thorax's greatest inner diameter.
+    """Greatest horizontal extent of the lungs: the thorax's greatest inner diameter, each side where it is widest.
 
-    Danzer (1919) measures between the ribs' inner margins; the lung fields end there.
+    Danzer (1919) measures between the ribs' inner margins; the lung fields end there. As with the heart, both sides'
+    greatest distances to the midline are added: of a patient who leans, or whose diaphragms stand unequally high, the
+    two sides are widest on different levels, and no single level shows all of the thorax.
 
     Args:
         lungs: upright mask ``(rows, columns)`` of both lungs.
@@ -144,11 +146,18 @@ def thoracic_diameter(lungs: np.ndarray) -> Diameter | None:
     Returns:
         ``None`` if the mask is empty.
     """
-    rows, first, last = _borders(lungs)
-    if not rows.size:
+    return _greatest_extent(lungs)
+
+
+def _greatest_extent(mask: np.ndarray) -> Diameter | None:
+    """From the leftmost to the rightmost column of a mask; ``None`` if it is empty."""
+    columns = np.flatnonzero(mask.any(0))
+    if not columns.size:
         return None
-    widest = int(np.argmax(last - first))
-    return Diameter(float(rows[widest]), int(first[widest]), int(last[widest]))
+    start = int(columns[0])
+    stop = int(columns[-1])
+    level = (np.flatnonzero(mask[:, start]).mean() + np.flatnonzero(mask[:, stop]).mean()) / 2
+    return Diameter(float(level), start, stop)
 
 
 def midline(lungs: np.ndarray) -> float | None:
@@ -280,6 +289,24 @@ def measure(
     values["length_unit"] = "mm" if spacing else "px"
     values["area_unit"] = "mm2" if spacing else "px"
     return values
+
+
+def withheld(
+    values: Mapping[str, float | str | None], unreliable: Iterable[str]
+) -> dict[str, float | str | None]:
+    """Measurements without the cardiothoracic ratio and its diameters where heart or lungs are not reliable.
+
+    Areas stay: they are those of the mask, right or wrong.
+
+    Args:
+        values: see :func:`measure`.
+        unreliable: structures whose masks are not reliable, see :func:`cxr_attn_unet.analysis.quality.assess`.
+    """
+    left = dict(values)
+    for structure in unreliable:
+        for name in WITHHELD.get(structure, ()):
+            left[name] = None
+    return left
 
 
 def _lung_areas(lungs: np.ndarray, area: float) -> dict[str, float | None]:
