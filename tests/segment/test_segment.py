@@ -207,6 +207,29 @@ def test_the_report_has_no_path_of_this_machine(everything):
     assert str(everything.parent) not in (everything / "report.html").read_text()
 
 
+@pytest.fixture(scope="module")
+def withheld(tmp_path_factory):
+    """The results of a radiograph that lies on its side."""
+    folder = tmp_path_factory.mktemp("withheld")
+    upright = Image.open(EXAMPLES / "open_radiographs" / "00cfd1c1.png").resize((512, 512))
+    upright.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png")
+    segment(folder / "turned.png", "-o", folder / "out", "--structures", "lungs", "heart", "--format", "coco")
+    return folder / "out"
+
+
+@pytest.mark.parametrize("column", ["cardiothoracic_ratio", "heart_diameter", "thoracic_diameter"])
+def test_a_ratio_that_is_withheld_is_an_empty_cell(withheld, column):
+    assert rows(withheld / "measurements.csv")[0][column] == ""
+
+
+def test_why_it_is_withheld_is_in_the_warnings(withheld):
+    assert "rotated by 90 degrees" in rows(withheld / "measurements.csv")[0]["warnings"]
+
+
+def test_that_it_is_withheld_is_in_the_report(withheld):
+    assert "cardiothoracic ratio withheld" in (withheld / "report.html").read_text()
+
+
 def test_coco_loads_in_its_own_library(radiographs, out, capsys):
     from pycocotools.coco import COCO
 

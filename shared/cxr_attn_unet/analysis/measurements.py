@@ -291,9 +291,7 @@ def measure(
     return values
 
 
-def withheld(
-    values: Mapping[str, float | str | None], unreliable: Iterable[str]
-) -> dict[str, float | str | None]:
+def withheld(values: Mapping[str, float | str | None], unreliable: Iterable[str]) -> dict[str, float | str | None]:
     """Measurements without the cardiothoracic ratio and its diameters where heart or lungs are not reliable.
 
     Areas stay: they are those of the mask, right or wrong.

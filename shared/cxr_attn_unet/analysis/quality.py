@@ -1,9 +1,10 @@
 """Whether a picture is an upright frontal chest radiograph, and whether the masks found in it are plausible.
 
-Two checks, both learnt from training radiographs by ``python -m cxr_attn_unet_dev.tools.fit_quality``. A small copy of
+Three checks, all learnt from training radiographs by ``python -m cxr_attn_unet_dev.tools.fit_quality``. A small copy of
 the picture is compared with the mean radiograph in all ways in which it may be turned or inverted. Features that
 describe the masks (areas, parts, sides, positions) and the networks' confidence must lie within the limits that good
-radiographs keep.
+radiographs keep; what does not is unusual. Heart and lungs must lie within those that hearts and lungs have at all
+(:mod:`cxr_attn_unet.analysis.anatomy`); what does not is not reliable, and nothing should be measured on it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,36 @@ import numpy as np
 from PIL import Image
 from skimage.measure import label, regionprops
 
-from .measurements import split_lungs, thoracic_diameter
+from . import anatomy
+from .anatomy import Extent, shrunk
 
-__all__ = ["TURNS", "check", "describe", "features", "letter_boxed", "similarities"]
+__all__ = [
+    "TURNS",
+    "Assessment",
+    "assess",
+    "check",
+    "describe",
+    "features",
+    "implausible",
+    "letter_boxed",
+    "similarities",
+]
 
 SIDE = 32  # of the picture that is compared with the mean radiograph
-MASK_SIDE = 256
 SMALLEST_PART = 0.1  # of a structure: a component that is counted
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What quality control says of a radiograph.
+
+    Attributes:
+        warnings: what is amiss, in words; empty if nothing.
+        unreliable: by structure, why nothing should be measured on its mask.
+    """
+
+    warnings: list[str]
+    unreliable: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -52,10 +76,19 @@ _WORDS = {
     "lungs_parts": _Words("fewer than two lungs found", "lungs in several pieces"),
     "clavicles_parts": _Words("fewer than two clavicles found", "clavicles in several pieces"),
     "ribs_in_lungs": _Words("fewer ribs over the lungs than usual", "more ribs over the lungs than usual"),
+    "lungs_solidity": _Words("lungs unusually frayed or notched", ""),
     "heart_width": _Words("heart unusually narrow for the thorax", "heart unusually wide for the thorax"),
+    "heart_solidity": _Words("heart with an unusual notch", ""),
+    "heart_shape": _Words("heart unusually narrow for its height", "heart unusually flat for its width"),
+    "heart_side": _Words(
+        "heart too far to the patient's right: rotated, mirrored or displaced",
+        "heart too far to the patient's left: rotated, mirrored or displaced",
+    ),
+    "kept": _Words("{} found in scattered pieces", ""),
 }
 PLACED_BY_LUNGS = ("heart", "clavicles", "ribs")
 UPRIGHT = "upright"
+RATIO_WITHHELD = "cardiothoracic ratio withheld"
 # how a picture lies that looks upright when turned counter-clockwise by 0, 90, 180 and 270 degrees
 TURNS = (
     UPRIGHT,
@@ -101,20 +134,26 @@ def similarities(picture: np.ndarray, mean: np.ndarray) -> dict[str, float]:
     return {name: _correlation(np.rot90(picture, turns), mean) for turns, name in enumerate(TURNS)}
 
 
-def features(masks: Mapping[str, np.ndarray], confidences: Mapping[str, float]) -> dict[str, float]:
+def features(
+    masks: Mapping[str, np.ndarray], confidences: Mapping[str, float], kept: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Numbers that are alike in good radiographs.
 
     Args:
         masks: upright masks ``(rows, columns)`` by structure.
-        confidences: by structure, 0 to 1.
+        confidences: by structure, 0 to 1, as the network gives them.
+        kept: by structure, the share of the mask that postprocessing kept, if it is known.
 
     Returns:
         by name; those of structures that are not given, or of which nothing was found, are left out.
     """
     values: dict[str, float] = {f"confidence_{name}": value for name, value in confidences.items()}
-    small = {name: _shrunk(mask) for name, mask in masks.items()}
+    small = {name: shrunk(mask) for name, mask in masks.items()}
     for name, mask in small.items():
         values[f"area_{name}"] = float(mask.mean())
+    values.update({f"kept_{name}": share for name, share in (kept or {}).items() if values.get(f"area_{name}")})
+    if values.get("area_heart"):
+        values.update(anatomy.heart_shape(masks["heart"]))
     lungs = small.get("lungs")
     if lungs is None or not lungs.any():
         return values
@@ -126,37 +165,16 @@ def features(masks: Mapping[str, np.ndarray], confidences: Mapping[str, float]) 
         values["ribs_in_lungs"] = float((small["ribs"] & lungs).sum() / lungs.sum())
     if "clavicles" in small:
         values["clavicles_parts"] = float(_parts(small["clavicles"]))
-    thorax = thoracic_diameter(lungs)
-    if thorax is not None and "heart" in small and small["heart"].any():
-        columns = np.flatnonzero(small["heart"].any(0))
-        values["heart_width"] = float((columns[-1] - columns[0] + 1) / thorax.length)
+    if values.get("area_heart"):
+        # not shrunk, so that a limit of the ratio is one of the ratio that is measured
+        values.update(anatomy.heart_place(masks["heart"], masks["lungs"]))
     return values
-
-
-@dataclass(frozen=True)
-class _Extent:
-    """The box around a mask, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @classmethod
-    def of(cls, mask: np.ndarray) -> _Extent:
-        """That of a mask ``(rows, columns)`` that is not empty."""
-        rows = np.flatnonzero(mask.any(1))
-        columns = np.flatnonzero(mask.any(0))
-        return cls(int(rows[0]), int(columns[0]), int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1))
 
 
 def _lung_features(lungs: np.ndarray) -> dict[str, float]:
     """Shape, sides and cut borders of the lungs."""
-    extent = _Extent.of(lungs)
-    smaller, larger = sorted(float(lung.sum()) for lung in split_lungs(lungs))
-    return {
-        "lung_ratio": smaller / larger,
-        "lungs_shape": extent.height / extent.width,
+    extent = Extent.of(lungs)
+    return anatomy.lungs_shape(lungs) | {
         "lungs_parts": float(_parts(lungs)),
         "cut_top": float(lungs[0].sum()) / extent.width,
         "cut_foot": float(lungs[-1].sum()) / extent.width,
@@ -167,7 +185,7 @@ def _lung_features(lungs: np.ndarray) -> dict[str, float]:
 
 def _placed_by_lungs(name: str, mask: np.ndarray, lungs: np.ndarray) -> dict[str, float]:
     """Where a structure lies in the box around the lungs, 0 to 1, and its size compared with theirs."""
-    extent = _Extent.of(lungs)
+    extent = Extent.of(lungs)
     row, column = np.argwhere(mask).mean(0)
     return {
         f"row_{name}": float((row - extent.top) / extent.height),
@@ -177,16 +195,62 @@ def _placed_by_lungs(name: str, mask: np.ndarray, lungs: np.ndarray) -> dict[str
 
 
 def check(pixels: np.ndarray, masks: Mapping[str, np.ndarray], confidences: Mapping[str, float]) -> list[str]:
-    """What is amiss with a picture or with the masks found in it, in words; empty if nothing.
+    """The warnings of :func:`assess`."""
+    return assess(pixels, masks, confidences).warnings
+
+
+def assess(
+    pixels: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    confidences: Mapping[str, float],
+    expected: Mapping[str, float] | None = None,
+    kept: Mapping[str, float] | None = None,
+) -> Assessment:
+    """What is amiss with a picture or with the masks found in it.
 
     Args:
         pixels: upright radiograph ``(rows, columns)``, without frames.
         masks: upright masks by structure, of any resolution over the same field of view.
-        confidences: by structure, 0 to 1.
+        confidences: by structure, 0 to 1, as the network gives them.
+        expected: by structure, the Dice to expect of its mask, if it is known.
+        kept: by structure, the share of the mask that postprocessing kept, if it is known.
     """
     learnt = _learnt()
     similarity = similarities(letter_boxed(pixels), learnt["mean"])
-    return describe(similarity, features(masks, confidences), learnt, list(masks))
+    values = features(masks, confidences, kept)
+    warnings = describe(similarity, values, learnt, list(masks))
+    picture = _amiss_with_picture(similarity, learnt["similarity"])
+    if picture:
+        reasons = dict.fromkeys(masks, picture)
+    else:
+        reasons = anatomy.unreliable(values, learnt["anatomy"], expected)
+        warnings = [f"{name} not reliable: {reason}" for name, reason in reasons.items()] + [
+            warning for warning in warnings if not _said_by(warning, reasons)
+        ]
+    measurable = values.get("heart_width") is not None
+    if measurable and any(name in reasons for name in ("heart", "lungs")):
+        warnings.append(RATIO_WITHHELD)
+    return Assessment(warnings, reasons)
+
+
+def implausible(
+    masks: Mapping[str, np.ndarray],
+    kept: Mapping[str, float] | None = None,
+    expected: Mapping[str, float] | None = None,
+) -> dict[str, str]:
+    """Which of heart and lungs cannot be as they were drawn, see :func:`cxr_attn_unet.analysis.anatomy.unreliable`.
+
+    Args:
+        masks: upright masks ``(rows, columns)`` by structure.
+        kept: by structure, the share of the mask that postprocessing kept, if it is known.
+        expected: by structure, the Dice to expect of its mask, if it is known.
+    """
+    return anatomy.unreliable(features(masks, {}, kept), _learnt()["anatomy"], expected)
+
+
+def _said_by(warning: str, reasons: Mapping[str, str]) -> bool:
+    """Whether a warning is about the shape of a structure of which worse is said."""
+    return any(warning.startswith(f"{name} unusually") for name in reasons)
 
 
 def describe(
@@ -200,22 +264,33 @@ def describe(
         learnt: ``similarity``, the least that good radiographs have, and ``limits``, (least, most) of each feature.
         structures: those that were looked for.
     """
-    turn = max(similarity, key=lambda name: abs(similarity[name]))
-    if abs(similarity[turn]) < learnt["similarity"]:
-        return [f"does not look like a frontal chest radiograph (similarity {abs(similarity[turn]):.2f})"]
-    amiss = []
-    if turn != UPRIGHT:
-        amiss.append(turn)
-    if similarity[turn] < 0:
-        amiss.append("inverted, bone is dark")
-    if amiss:
-        return [f"looks {' and '.join(amiss)}"]
+    picture = _amiss_with_picture(similarity, learnt["similarity"])
+    if picture:
+        return [picture]
     warnings = [f"no {name} found" for name in structures if not values.get(f"area_{name}")]
     for name, (least, most) in learnt["limits"].items():
         value = values.get(name)
         if value is not None and not least <= value <= most:
             warnings.extend(_outside_limits(name, value, least, most))
     return warnings
+
+
+def _amiss_with_picture(similarity: Mapping[str, float], least: float) -> str:
+    """What is wrong with the picture as a whole, in words; empty if nothing.
+
+    Args:
+        similarity: see :func:`similarities`.
+        least: that good radiographs have.
+    """
+    turn = max(similarity, key=lambda name: abs(similarity[name]))
+    if abs(similarity[turn]) < least:
+        return f"does not look like a frontal chest radiograph (similarity {abs(similarity[turn]):.2f})"
+    amiss = []
+    if turn != UPRIGHT:
+        amiss.append(turn)
+    if similarity[turn] < 0:
+        amiss.append("inverted, bone is dark")
+    return f"looks {' and '.join(amiss)}" if amiss else ""
 
 
 def _outside_limits(name: str, value: float, least: float, most: float) -> list[str]:
@@ -226,6 +301,10 @@ def _outside_limits(name: str, value: float, least: float, most: float) -> list[
     words = _WORDS.get(name) or _WORDS[kind]
     text = words.low if value < least else words.high
     text = text.format(structure.replace("_", " "))
+    if kind in ("confidence", "kept"):  # a number that no table shows
+        return [text]
+    if name == "heart_width" and not anatomy.RATIOS[0] <= value <= anatomy.RATIOS[1]:
+        return [text]  # a ratio that no heart has is not written anywhere
     return [f"{text} ({value:.2f}; usual {least:.2f} to {most:.2f})"]
 
 
@@ -243,11 +322,6 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     if seen.sum() < 2 or not first[seen].std() or not second[seen].std():
         return 0.0
     return float(np.corrcoef(first[seen], second[seen])[0, 1])
-
-
-def _shrunk(mask: np.ndarray) -> np.ndarray:
-    step = max(1, -(-max(mask.shape) // MASK_SIDE))
-    return mask[::step, ::step]
 
 
 def _parts(mask: np.ndarray) -> int:

@@ -25,10 +25,12 @@ class Segmentation:
     Attributes:
         radiograph: as read; ``radiograph.pixels`` are ``(rows, columns)``, halved where a side is above 6000.
         masks: by structure, ``(rows, columns)`` bool over the file's own pixels, as stored.
-        confidences: by structure, 0 to 1: the Dice that the mask would have with a truth drawn from the network's own
-            probabilities, 2 sum(p m) / (sum(p) + sum(m)); 0 where nothing was found. A network can be sure and wrong.
+        confidences: by structure, 0 to 1: the Dice to expect of the mask, learnt from how good masks of the same
+            confidence were on radiographs of other hospitals (:mod:`cxr_attn_unet.analysis.calibration`); as in
+            ``raw_confidences`` for weights that were not calibrated, or with another threshold.
         agreements: by structure, 0 to 1: mean Dice between the mask and those of single views; only with ``tta``.
-        measurements: see :func:`cxr_attn_unet.analysis.measurements.measure`.
+        measurements: see :func:`cxr_attn_unet.analysis.measurements.measure`; without the cardiothoracic ratio and
+            its diameters where heart or lungs are not reliable.
         warnings: what was odd in the file, and what quality control noticed, in words; empty if nothing.
         versions: by structure, the version of the bundle.
         field: the part of the picture that shows the radiograph, without frames, padding and hot pixels; quality
@@ -36,6 +38,10 @@ class Segmentation:
         parts: by structure and name of the part, such as ``parts["ribs"]["R7"]``, ``(rows, columns)`` bool over the
             file's own pixels, as stored; empty where a part was not found. Only with ``parts`` of the segmenter, and
             of structures whose network tells parts apart. A mask is made each time that it is asked for.
+        raw_confidences: by structure, 0 to 1: the Dice that the mask would have with a truth drawn from the network's
+            own probabilities, 2 sum(p m) / (sum(p) + sum(m)); 0 where nothing was found. A network can be sure and
+            wrong.
+        unreliable: by structure, why nothing should be measured on its mask, in words; empty if nothing is wrong.
     """
 
     radiograph: Radiograph
@@ -47,6 +53,8 @@ class Segmentation:
     versions: Mapping[str, str]
     field: Field | None = None
     parts: Mapping[str, Mapping[str, np.ndarray]] = dataclass_field(default_factory=dict)
+    raw_confidences: Mapping[str, float] = dataclass_field(default_factory=dict)
+    unreliable: Mapping[str, str] = dataclass_field(default_factory=dict)
     _restore: Mapping[str, Callable[[], np.ndarray]] = dataclass_field(repr=False, default_factory=dict)
 
     @cached_property

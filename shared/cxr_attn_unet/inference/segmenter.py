@@ -25,26 +25,30 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, Invertd, SaveImaged
 from PIL import Image
+from skimage.measure import label
 
 from .. import __version__
 from ..analysis import quality
-from ..analysis.measurements import measure
+from ..analysis.calibration import Curve, curve_of
+from ..analysis.measurements import measure, withheld
 from ..analysis.parts import PartMasks, divided, is_pair, measure_parts, numbering_doubts, without_specks
 from ..bundle import bundles_folder, cause_of
 from ..io import Radiograph, RadiographError, read_radiograph
 from ..io.radiograph import check_pixels
 from ..networks import load_weights
+from ..networks.checkpoint import sha256
 from ..output import Field, upright_field
-from ..structures import BUNDLE_SUFFIX, Part, in_registry_order, parts_named, parts_of
+from ..structures import BUNDLE_SUFFIX, REGISTRY, Part, in_registry_order, parts_named, parts_of
 from ..transforms import LoadRadiographd, clean_field, to_meta_tensor
 from .segmentation import Segmentation
-from .test_time_augmentation import TestTimeAugmentationInferer
+from .test_time_augmentation import VIEWS, TestTimeAugmentationInferer
 
 __all__ = ["Segmenter", "bundle_structures"]
 
 logger = logging.getLogger(__name__)
 PART_LIMIT = 0.5  # probability from which a pixel belongs to a part, as in training
 SIDE_OF_DOUBTS = 512  # pixels: ribs are compared on masks of about this size
+SECOND_LOOK = "heart taken from a second look: the first one had a shape or place that no heart has"
 LARGEST_SIDE = 6000  # above it a radiograph is halved until it fits, and its masks are enlarged again: bounded memory
 
 
@@ -62,6 +66,8 @@ class _Model:
         postprocessing: what precedes the writing of a file.
         amp: whether the network runs in mixed precision.
         identity: changes with weights and config.
+        weights: SHA-256 of the weights' file, in hexadecimal.
+        curve: from the network's confidence to the Dice to expect; ``None`` for weights that were not calibrated.
     """
 
     structure: str
@@ -73,6 +79,8 @@ class _Model:
     postprocessing: Sequence[Callable]
     amp: bool
     identity: str
+    weights: str = ""
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)
@@ -113,13 +121,26 @@ class _FoundParts:
 
 @dataclass(frozen=True)
 class _Found:
-    """One structure in one radiograph: see :class:`Segmentation`."""
+    """One structure in one radiograph: see :class:`Segmentation`.
+
+    Attributes:
+        mask: over the file's own pixels.
+        confidence: the network's own, 0 to 1.
+        expected: the Dice to expect, 0 to 1; the confidence where the weights were not calibrated.
+        kept: share of what the network found that lies in as many components as the structure has.
+        agreement: of the views, 0 to 1; ``None`` without them.
+        probability: makes the probabilities over the file's own pixels.
+        note: what was odd, in words; empty if nothing.
+    """
 
     mask: np.ndarray
     confidence: float
+    expected: float
+    kept: float
     agreement: float | None
     probability: Callable[[], np.ndarray]
     parts: _FoundParts | None = None
+    note: str = ""
 
 
 class Segmenter:
@@ -132,6 +153,7 @@ class Segmenter:
         structures: those segmented.
         versions: by structure, the version of the bundle.
         parts: by structure, the names of the parts that are told apart; empty unless asked for.
+        weights: by structure, SHA-256 of the weights' file, in hexadecimal.
         identity: changes with weights, settings and version; equal identities give equal masks.
     """
 
@@ -149,11 +171,13 @@ class Segmenter:
         self.tta = tta
         self.structures = tuple(model.structure for model in models)
         self.versions = {model.structure: model.version for model in models}
+        self.weights = {model.structure: model.weights for model in models}
         self.parts: dict[str, tuple[str, ...]] = {}
         if parts:
             told_apart = [model for model in models if model.parts]
             self.parts = {model.structure: tuple(part.name for part in model.parts) for model in told_apart}
-        settings = [__version__, *(model.identity for model in models), str(threshold), str(tta)]
+        curves = [str(model.curve) for model in models]
+        settings = [__version__, *(model.identity for model in models), *curves, str(threshold), str(tta)]
         if self.parts:
             settings.append("parts")
         self.identity = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:16]
@@ -224,14 +248,13 @@ class Segmenter:
         for model in self._models:
             for structures, one in zip(found, self._find(model, reduced), strict=True):
                 structures[model.structure] = one
+        for one, structures in zip(reduced, found, strict=True):
+            self._look_again(one, structures)
         return [self._collect(one.radiograph, structures) for one, structures in zip(reduced, found, strict=True)]
 
     def _find(self, model: _Model, radiographs: Sequence[_Reduced]) -> list[_Found]:
         """What one bundle finds in each radiograph of a batch."""
-        items = []
-        for one in radiographs:
-            image = MetaTensor(one.image.as_tensor(), meta=dict(one.image.meta))
-            items.append(model.preprocessing({"image": image}))
+        items = [_preprocessed(model, one) for one in radiographs]
         logits, views = self._run(model, torch.stack([item["image"].as_tensor() for item in items]))
         found = []
         for index, (one, item) in enumerate(zip(radiographs, items, strict=True)):
@@ -251,6 +274,42 @@ class Segmenter:
             inferer = TestTimeAugmentationInferer(every_view, [part.name for part in model.parts])
             views = inferer.probabilities(inputs, model.network)
             return inferer.logits_of_mean(views), views
+
+    def _look_again(self, radiograph: _Reduced, found: dict[str, _Found]) -> None:
+        """Replace a heart that no heart can be by one of other views of the radiograph, if one of them can be a heart.
+
+        Of the mean of all views and the single ones, those that can be a heart count; the one that agrees best with all
+        of them is taken.
+
+        Args:
+            radiograph: as the networks see it.
+            found: by structure, what was found; the heart is replaced.
+        """
+        if "heart" not in _implausible(radiograph, found):
+            return
+        model = next(model for model in self._models if model.structure == "heart")
+        looks = self._looks(model, radiograph)
+        plausible = [look for look in looks if "heart" not in _implausible(radiograph, {**found, "heart": look})]
+        if plausible:
+            best = max(plausible, key=lambda look: np.mean([_mask_dice(look.mask, other.mask) for other in looks]))
+            found["heart"] = replace(best, agreement=found["heart"].agreement, note=SECOND_LOOK)
+
+    def _looks(self, model: _Model, radiograph: _Reduced) -> list[_Found]:
+        """What a bundle finds by the mean of all views, and by each of them; views of which it finds nothing left out.
+
+        Args:
+            model: the bundle.
+            radiograph: as the networks see it.
+        """
+        item = _preprocessed(model, radiograph)
+        inputs = item["image"].as_tensor()[None].to(self.device)
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=model.amp):
+            views = TestTimeAugmentationInferer(VIEWS).probabilities(inputs, model.network)[:, 0]
+        looks = []
+        for probabilities in (views.mean(0), *views):
+            logits = probabilities.clamp_min(1e-7).log()
+            looks.append(self._postprocess(model, radiograph, item["image"], logits, None))
+        return [look for look in looks if look.mask.any()]
 
     def _postprocess(
         self,
@@ -282,9 +341,15 @@ class Segmenter:
         if model.structure in self.parts:
             parts = _find_parts(model, radiograph, image, logits[classes:].sigmoid(), _rows_columns(mask))
 
+        confidence = _dice(probability, inside)
+        expected = confidence
+        if model.curve is not None and self.threshold is None:
+            expected = model.curve(confidence)
         return _Found(
             mask=radiograph.at_file_size(_rows_columns(mask)),
-            confidence=_dice(probability, inside),
+            confidence=confidence,
+            expected=expected,
+            kept=_kept(inside, model.structure),
             agreement=None if views is None else self._agreement(views[:, :classes], inside),
             probability=full_probability,
             parts=parts,
@@ -324,6 +389,9 @@ class Segmenter:
     def _collect(self, radiograph: Radiograph, found: Mapping[str, _Found]) -> Segmentation:
         masks = {structure: one.mask for structure, one in found.items()}
         confidences = {structure: one.confidence for structure, one in found.items()}
+        expected = {structure: one.expected for structure, one in found.items()}
+        kept = {structure: one.kept for structure, one in found.items()}
+        notes = [one.note for one in found.values() if one.note]
         upright = {structure: radiograph.orientation.apply(mask) for structure, mask in masks.items()}
         spacing = radiograph.spacing
         if spacing is not None and radiograph.orientation.transpose:
@@ -331,21 +399,24 @@ class Segmenter:
         pixels, box = clean_field(radiograph.pixels)
         field = Field(box, pixels)
         field_pixels, field_masks = upright_field(radiograph, masks, field)
-        noticed = quality.check(field_pixels, field_masks, confidences)
+        noticed = quality.assess(field_pixels, field_masks, confidences, expected, kept)
+        warnings = [*radiograph.notes, *notes, *noticed.warnings]
         parts = {structure: one.parts for structure, one in found.items() if one.parts is not None}
-        measurements = measure(upright, spacing)
+        measurements = withheld(measure(upright, spacing), noticed.unreliable)
         if parts:
             doubts = _rib_doubts(radiograph, field, field_masks, parts)
             if doubts:
-                noticed.append(f"ribs: numbers uncertain ({', '.join(doubts)})")
+                warnings.append(f"ribs: numbers uncertain ({', '.join(doubts)})")
             measurements |= measure_parts({name: one.masks for name, one in parts.items()}, doubts, spacing)
         return Segmentation(
             radiograph=radiograph,
             masks=masks,
-            confidences=confidences,
+            confidences=expected,
+            raw_confidences=confidences,
             agreements={structure: one.agreement for structure, one in found.items() if one.agreement is not None},
             measurements=measurements,
-            warnings=[*radiograph.notes, *noticed],
+            warnings=warnings,
+            unreliable=noticed.unreliable,
             versions=self.versions,
             field=field,
             parts={structure: one.masks for structure, one in parts.items()},
@@ -400,6 +471,7 @@ def _load(root: Path, device: torch.device) -> _Model:
     except RuntimeError as error:
         raise cause_of(error) from error
     config = (root / "configs" / "inference.json").read_bytes()
+    weights_hash = sha256(weights)
     return _Model(
         structure=structure,
         parts=parts,
@@ -410,6 +482,8 @@ def _load(root: Path, device: torch.device) -> _Model:
         postprocessing=_before_writing(postprocessing),
         amp=amp,
         identity=hashlib.sha256(weights.read_bytes() + config).hexdigest(),
+        weights=weights_hash,
+        curve=curve_of(structure, weights_hash),
     )
 
 
@@ -548,6 +622,36 @@ def _reduced(radiograph: Radiograph) -> _Reduced:
         pixels = np.asarray(Image.fromarray(radiograph.pixels).reduce(factor))
         radiograph = replace(radiograph, pixels=pixels)
     return _Reduced(radiograph, factor, (rows, columns), to_meta_tensor(radiograph))
+
+
+def _preprocessed(model: _Model, radiograph: _Reduced) -> dict[str, Any]:
+    """The item that a bundle's network sees."""
+    image = MetaTensor(radiograph.image.as_tensor(), meta=dict(radiograph.image.meta))
+    return model.preprocessing({"image": image})
+
+
+def _implausible(radiograph: _Reduced, found: Mapping[str, _Found]) -> dict[str, str]:
+    """Which of heart and lungs cannot be as they were found, see :func:`cxr_attn_unet.analysis.quality.implausible`."""
+    apply = radiograph.radiograph.orientation.apply
+    masks = {name: apply(one.mask) for name, one in found.items() if name in ("heart", "lungs")}
+    kept = {name: one.kept for name, one in found.items()}
+    expected = {name: one.expected for name, one in found.items()}
+    return quality.implausible(masks, kept, expected)
+
+
+def _kept(inside: torch.Tensor, structure: str) -> float:
+    """Share of a mask that lies in as many components as the structure has; 1 where they are not limited."""
+    known = REGISTRY.get(structure)
+    if known is None or not known.components:
+        return 1.0
+    areas = np.bincount(label(inside.cpu().numpy() > 0, connectivity=2).ravel())[1:]
+    if not areas.size:
+        return 0.0
+    return float(np.sort(areas)[-known.components :].sum() / areas.sum())
+
+
+def _mask_dice(first: np.ndarray, second: np.ndarray) -> float:
+    return 2 * float((first & second).sum()) / max(1, int(first.sum()) + int(second.sum()))
 
 
 def _rows_columns(values: torch.Tensor) -> np.ndarray:

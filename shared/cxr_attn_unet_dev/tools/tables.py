@@ -21,8 +21,15 @@ from cxr_attn_unet.files import written
 from ..benchmark.report import blocks
 from ..json_style import format_json, read_json
 
-# files in docs/ that the programs in benchmarks/ write
-MEASURED = ("cardiothoracic_ratio", "clavicle_measures", "quality_control", "training_step")
+# files in docs/ that the programs in benchmarks/ and tools/ write
+MEASURED = (
+    "cardiothoracic_ratio",
+    "clavicle_measures",
+    "confidence",
+    "quality_control",
+    "readers_ratio",
+    "training_step",
+)
 COLUMNS = (
     "| structure | network | data | images | mean Dice (95 % interval) | worst Dice | HD95, mm | mean distance, mm |",
     "|---|---|---|---|---|---|---|---|",
@@ -87,6 +94,49 @@ def ratio_text(result: dict[str, Any]) -> str:
         f"mean absolute difference {result['mean_absolute_difference']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
         f"mean difference {result['mean_difference']:+.4f},\nlargest {result['largest']:.3f}. Measured with "
         "`python benchmarks/cardiothoracic_ratio.py --dataset_dir JSRT`.\n"
+    )
+
+
+def readers_text(result: dict[str, Any]) -> str:
+    """What ``tools/readers_ratio.py`` found, in a sentence and a picture."""
+    low, high = result["interval"]
+    least, most = result["limits_of_agreement"]
+    weights = ", ".join(f"{name} {version}" for name, version in result["weights"].items())
+    return (
+        f"Against the ratio that readers measured, on {result['radiographs']} radiographs ({result['data']}):\n"
+        f"mean absolute difference {result['mean_absolute_error']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
+        f"mean difference {result['mean_difference']:+.4f},\nlimits of agreement {least:+.3f} to {most:+.3f}, "
+        f"largest {result['largest']:.3f}; {result['withheld']} more were withheld. Weights: {weights}. Measured with\n"
+        "`python -m cxr_attn_unet_dev.tools.readers_ratio --dataset_dir WINGSPAN`.\n\n"
+        "![Bland-Altman picture: differences between measured and readers' ratios](readers_ratio.png)\n"
+    )
+
+
+def confidence_text(result: dict[str, Any]) -> str:
+    """What ``tools/calibrate.py`` found, as a table."""
+    if not result["structures"]:
+        return "The weights that come along are not calibrated; `confidence_...` is the network's own.\n"
+    lines = []
+    for structure, one in result["structures"].items():
+        for name, kind in (("unspoiled", "as they are"), ("all", "with spoiled copies")):
+            part = one[name]
+            lines.append(
+                f"| {structure} {one['version']} | {one['data']}, {kind} | {part['masks']} | {part['mean_dice']:.3f} | "
+                f"{part['error_before']:.3f} | {part['error_after']:.3f} | {part['spearman']:.2f} |"
+            )
+    return "\n".join(
+        [
+            "| weights | validation radiographs | masks | mean Dice | error of the raw one | error of `confidence` | "
+            "rank correlation |",
+            "|---|---|---|---|---|---|---|",
+            *lines,
+            "",
+            "Error: expected calibration error, the mean difference of confidence and Dice over ten groups of equal",
+            "size.",
+            "Rank correlation: Spearman's, of confidence and Dice. Measured with "
+            "`python -m cxr_attn_unet_dev.tools.calibrate`.",
+            "",
+        ]
     )
 
 
@@ -160,6 +210,8 @@ def updated(root: Path) -> dict[Path, str]:
     of_segment = {
         "cardiothoracic_ratio": ratio_text(measured["cardiothoracic_ratio"]),
         "quality_control": quality_text(measured["quality_control"]),
+        "readers_ratio": readers_text(measured["readers_ratio"]),
+        "confidence": confidence_text(measured["confidence"]),
     }
     wanted[docs / "segment.md"] = _filled(docs / "segment.md", of_segment)
     of_networks = {"training_step": steps_text(measured["training_step"])}
