@@ -248,8 +248,8 @@ class Segmenter:
         for model in self._models:
             for structures, one in zip(found, self._find(model, reduced), strict=True):
                 structures[model.structure] = one
-        for one, structures in zip(reduced, found, strict=True):
-            self._look_again(one, structures)
+        for radiograph, structures in zip(reduced, found, strict=True):
+            self._look_again(radiograph, structures)
         return [self._collect(one.radiograph, structures) for one, structures in zip(reduced, found, strict=True)]
 
     def _find(self, model: _Model, radiographs: Sequence[_Reduced]) -> list[_Found]:

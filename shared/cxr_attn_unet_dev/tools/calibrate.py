@@ -16,6 +16,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def _measured(
     answers: list[dict[str, Any]] = []
     for item in tqdm(items, desc=structure, unit="radiograph"):
         name = f"{structure}/{item['dataset']}/{item['id']}/{seed}"
-        answers += known(name, lambda item=item: answers_of(segmenter, structure, item, seed))
+        answers += known(name, partial(answers_of, segmenter, structure, item, seed))
     return answers
 
 

@@ -16,6 +16,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -187,8 +188,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = drawn(items, options.count, options.seed)
     found = []
     for item in tqdm(chosen, unit="radiograph"):
-        path = str(item["image"])
-        found.append(known(f"{item['dataset']}/{item['id']}", lambda path=path: _found(segmenter, path)))
+        name = f"{item['dataset']}/{item['id']}"
+        found.append(known(name, partial(_found, segmenter, str(item["image"]))))
     pictures = np.array([one["picture"] for one in found], np.float32)
     mean = np.nanmean(pictures, 0)
     least = np.quantile([quality.similarities(picture, mean)["upright"] for picture in pictures], QUANTILES[0])

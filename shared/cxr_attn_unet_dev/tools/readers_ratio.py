@@ -13,6 +13,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,14 +120,17 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         figure.savefig(temporary, format="png")
 
 
+def _ratio(segmenter: Segmenter, path: str) -> float | str | None:
+    return segmenter(path).measurements["cardiothoracic_ratio"]
+
+
 def _compared(
     segmenter: Segmenter, items: Sequence[Mapping[str, Any]], readers: Mapping[str, float], known: Measured
 ) -> dict[str, dict[str, float | None]]:
     """By radiograph, the ratio ``measured``, ``None`` if it is withheld, and the one ``read``."""
     cases: dict[str, dict[str, float | None]] = {}
     for item in tqdm(items, unit="radiograph"):
-        path = str(item["image"])
-        ratio = known(item["id"], lambda path=path: segmenter(path).measurements["cardiothoracic_ratio"])
+        ratio = known(item["id"], partial(_ratio, segmenter, str(item["image"])))
         cases[item["id"]] = {"measured": None if ratio is None else round(ratio, 4), "read": readers[item["id"]]}
     return cases
 
