@@ -148,7 +148,8 @@ class EfficientNetAttentionUNet(SegmentationNetwork):
         if out_channels > 2:
             self.parts.append(DoubleConv(3 * width, 3 * width))
             to_logits = nn.Conv2d(3 * width, out_channels - 2, kernel_size=1)
-            nn.init.constant_(to_logits.bias, RARE)
+            if to_logits.bias is not None:
+                nn.init.constant_(to_logits.bias, RARE)
             self.parts.append(to_logits)
         if encoder_weights is not None:
             self._load_encoder(encoder_weights)

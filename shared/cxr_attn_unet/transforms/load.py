@@ -149,7 +149,7 @@ class LoadMaskd(_LoadWithReader):
                 d[key] = self._with_parts(d[key], d)
         return d
 
-    def _with_parts(self, mask: MetaTensor, item: Mapping[Hashable, Any]) -> MetaTensor:
+    def _with_parts(self, mask: MetaTensor, item: Mapping[Hashable, Any]) -> torch.Tensor:
         bits = torch.full_like(mask, UNKNOWN)
         path = item.get("parts")
         if path:
