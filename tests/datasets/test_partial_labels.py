@@ -145,6 +145,11 @@ def test_wingspan_among_other_radiographs_is_a_folder_of_your_own(tmp_path):
     assert [(item["id"], item["dataset"]) for item in items] == [("mine", "folder"), ("wingspan_001", "folder")]
 
 
+def test_the_wingspan_radiograph_with_exchanged_masks_is_left_out(tmp_path):
+    items, _ = find_items(write_wingspan(tmp_path, ("wingspan_043", "wingspan_044")), "heart")
+    assert [item["id"] for item in items] == ["wingspan_043"]
+
+
 def test_a_split_beside_wingspan_is_followed(tmp_path):
     root = write_wingspan(tmp_path)
     (root / "split.json").write_text(json.dumps({"validation": ["wingspan_001"]}), encoding="utf-8")

@@ -14,6 +14,7 @@ from . import folder
 __all__ = ["find"]
 
 _NAME = re.compile(r"wingspan_\d+")
+EXCHANGED = ("wingspan_044",)  # the mask of the heart is the left lung's, that of the lungs has the heart
 
 
 def find(files: Sequence[Path], structure: str) -> dict[str, dict] | None:
@@ -25,9 +26,9 @@ def find(files: Sequence[Path], structure: str) -> dict[str, dict] | None:
 
     Returns:
         ``{image id: {"images": [...], "masks": [[...]]}}``, complete or not, or ``None`` unless all images have such a
-        name.
+        name. Radiographs whose masks are exchanged are left out.
     """
     found = folder.find(files, structure)
-    if found and all(_NAME.fullmatch(image_id) for image_id in found):
-        return found
-    return None
+    if not found or not all(_NAME.fullmatch(image_id) for image_id in found):
+        return None
+    return {image_id: entry for image_id, entry in found.items() if image_id not in EXCHANGED}
