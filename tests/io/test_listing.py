@@ -92,8 +92,9 @@ def test_an_archive_of_several_radiographs_is_refused_by_name(tmp_path, png):
 
 
 def test_an_archive_that_holds_too_much_is_refused(tmp_path, png, monkeypatch):
-    monkeypatch.setattr("cxr_attn_unet.io.archive.LARGEST", 100)
-    with pytest.raises(RadiographError, match="at most"):
+    monkeypatch.setattr("cxr_attn_unet.io.limits.BYTES_OF_HEADER", 0)
+    monkeypatch.setenv("CXR_MAX_PIXELS", "10")
+    with pytest.raises(RadiographError, match="more than 80, which is enough"):
         read_radiograph(zipped(tmp_path / "a.zip", {"1.png": png}))
 
 

@@ -479,6 +479,7 @@ def test_batches_threads_and_views_give_the_same_files(radiographs, tmp_path):
         (["{in}", "--structures", "spleen"], "no bundle spleen_attn_unet"),
         (["{in}", "--threshold", "2"], "threshold is 2.0"),
         (["{in}", "--batch-size", "0"], "--batch-size is 0"),
+        (["{in}", "--max-pixels", "0"], "--max-pixels is 0"),
         (["{in}", "--bundles", "nowhere"], "there are: none"),
         (["{in}/empty"], "nothing to segment"),
         (["{in}", "-o", "{in}/a.png/out"], "name another folder with --output"),
@@ -490,6 +491,12 @@ def test_what_cannot_be_started(radiographs, out, arguments, message, capsys):
     assert segment("-o", out, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not results(out)
+
+
+def test_a_radiograph_above_the_limit_on_pixels_is_a_failure(radiographs, out):
+    assert segment(radiographs / "a.png", "-o", out, *HEART, "--no-report", "--max-pixels", 99) == 1
+    (failure,) = rows(out / "failures.csv")
+    assert "pixels, more than the limit of 99. Make it smaller" in failure["reason"]
 
 
 def test_unknown_format(radiographs, out, capsys):

@@ -34,6 +34,7 @@ from ..analysis.measurements import measure, withheld
 from ..analysis.parts import PartMasks, divided, is_pair, measure_parts, numbering_doubts, without_specks
 from ..bundle import bundles_folder, cause_of
 from ..io import Radiograph, RadiographError, read_radiograph
+from ..io.limits import check_max_pixels
 from ..io.radiograph import check_pixels
 from ..networks import load_weights
 from ..networks.checkpoint import sha256
@@ -155,6 +156,7 @@ class Segmenter:
         parts: by structure, the names of the parts that are told apart; empty unless asked for.
         weights: by structure, SHA-256 of the weights' file, in hexadecimal.
         identity: changes with weights, settings and version; equal identities give equal masks.
+        max_pixels: the most pixels that a file may have, see :func:`cxr_attn_unet.io.read_radiograph`.
     """
 
     def __init__(
@@ -164,11 +166,13 @@ class Segmenter:
         threshold: float | None = None,
         tta: bool = False,
         parts: bool = False,
+        max_pixels: int | None = None,
     ) -> None:
         self._models = tuple(models)
         self.device = device
         self.threshold = threshold
         self.tta = tta
+        self.max_pixels = max_pixels
         self.structures = tuple(model.structure for model in models)
         self.versions = {model.structure: model.version for model in models}
         self.weights = {model.structure: model.weights for model in models}
@@ -191,6 +195,7 @@ class Segmenter:
         threshold: float | None = None,
         tta: bool = False,
         parts: bool = False,
+        max_pixels: int | None = None,
     ) -> Segmenter:
         """Load bundles with their weights.
 
@@ -204,14 +209,17 @@ class Segmenter:
                 views' agreement.
             parts: tell parts apart, such as ribs by number, lungs and clavicles by side, where a bundle's network can;
                 see :attr:`Segmentation.parts`.
+            max_pixels: the most pixels that a file may have, see :func:`cxr_attn_unet.io.read_radiograph`.
 
         Raises:
             FileNotFoundError: no such folder, bundle or weights.
-            ValueError: weights that do not fit, a threshold outside 0 to 1, a device that is not there, or parts that
-                none of the bundles tells apart.
+            ValueError: weights that do not fit, a threshold outside 0 to 1, a limit on pixels below 1, a device that is
+                not there, or parts that none of the bundles tells apart.
         """
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(f"threshold is {threshold}, must lie between 0 and 1")
+        if max_pixels is not None:
+            check_max_pixels(max_pixels)
         root = _bundles_root(bundles)
         wanted = bundle_structures(structures, root)
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -220,7 +228,7 @@ class Segmenter:
         models = [_load(root / f"{name}{BUNDLE_SUFFIX}", chosen) for name in wanted]
         if parts:
             _check_parts(models)
-        return cls(models, chosen, threshold, tta, parts)
+        return cls(models, chosen, threshold, tta, parts, max_pixels)
 
     def __call__(
         self, radiograph: str | os.PathLike | np.ndarray | Radiograph, spacing: tuple[float, float] | None = None
@@ -235,7 +243,7 @@ class Segmenter:
         Raises:
             RadiographError: it cannot be used; the message names file and remedy.
         """
-        return self.segment([_as_radiograph(radiograph, spacing)])[0]
+        return self.segment([_as_radiograph(radiograph, spacing, self.max_pixels)])[0]
 
     def segment(self, radiographs: Sequence[Radiograph]) -> list[Segmentation]:
         """Segment several radiographs that were read before in one batch.
@@ -597,7 +605,9 @@ def _before_writing(postprocessing: Compose) -> list[Callable]:
 
 
 def _as_radiograph(
-    radiograph: str | os.PathLike | np.ndarray | Radiograph, spacing: tuple[float, float] | None
+    radiograph: str | os.PathLike | np.ndarray | Radiograph,
+    spacing: tuple[float, float] | None,
+    max_pixels: int | None,
 ) -> Radiograph:
     if isinstance(radiograph, np.ndarray):
         if radiograph.ndim != 2:
@@ -605,7 +615,7 @@ def _as_radiograph(
         check_pixels(radiograph, "array")
         radiograph = Radiograph(radiograph.astype(np.float32), "array")
     elif not isinstance(radiograph, Radiograph):
-        radiograph = read_radiograph(radiograph)
+        radiograph = read_radiograph(radiograph, max_pixels)
     if spacing is None:
         return radiograph
     row, column = spacing

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from .limits import max_bytes
 from .radiograph import NotARadiographError, RadiographError
 
 __all__ = ["SUFFIX", "members", "unpacked"]
 
 SUFFIX = ".zip"
-# a ZIP of a few kilobytes can hold more than a disk does
-LARGEST = 2**30  # bytes, unpacked
 
 
 def members(path: str | os.PathLike, might_be: Callable[[str], bool]) -> list[str]:
@@ -54,7 +53,7 @@ def unpacked(path: str, might_be: Callable[[str], bool]) -> Iterator[str]:
 
     Raises:
         NotARadiographError: it holds several, or none.
-        RadiographError: damaged, encrypted, or larger than 1 GiB.
+        RadiographError: damaged, encrypted, or larger than a radiograph within the limit on pixels can be.
     """
     if not zipfile.is_zipfile(path):
         raise RadiographError(f"{path}: not a ZIP archive, or cut off before its end. Copy it again.")
@@ -66,9 +65,11 @@ def unpacked(path: str, might_be: Callable[[str], bool]) -> Iterator[str]:
         entry = archive.getinfo(names[0])
         if entry.flag_bits & 1:
             raise RadiographError(f"{path}: encrypted. Unpack it with its password.")
-        if entry.file_size > LARGEST:
+        # a ZIP of a few kilobytes can hold more than a disk does; no more than this is unpacked of an entry
+        if entry.file_size > max_bytes():
             raise RadiographError(
-                f"{path}: holds {entry.file_size / 2**30:.1f} GiB, at most {LARGEST // 2**30} is unpacked. Unpack it."
+                f"{path}: {entry.file_size} bytes unpacked, more than {max_bytes()}, which is enough for the limit on "
+                "pixels. Unpack it."
             )
         target = Path(folder) / _bare(entry.filename)
         try:

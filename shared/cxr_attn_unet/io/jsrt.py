@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from .limits import check_size
 from .radiograph import RadiographError
 
 __all__ = ["SPACING_MM", "is_raw", "read"]
@@ -24,11 +25,12 @@ def read(path: str) -> np.ndarray:
     """Pixels ``(2048, 2048)``, bone bright: the file's 12 bits, big-endian in 16, are high where the film is dark.
 
     Raises:
-        RadiographError: not of the size of a JSRT radiograph.
+        RadiographError: not of the size of a JSRT radiograph, or above the limit on pixels.
     """
     if not is_raw(path):
         raise RadiographError(
             f"{path}: {os.path.getsize(path)} bytes, a raw JSRT radiograph has {SIDE * SIDE * 2}. Copy it again; for "
             "Analyze or NIfTI pairs, the .hdr file must stand beside it."
         )
+    check_size(path, SIDE, SIDE)
     return HIGHEST - np.fromfile(path, dtype=">u2").reshape(SIDE, SIDE).astype(np.float32)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from . import raster
 from .radiograph import RadiographError
 
 __all__ = ["images", "is_reference", "read", "structures"]
@@ -77,8 +78,11 @@ def read(reference: str) -> np.ndarray:
 
 def _size(path: str) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:  # reads the head only
-            return image.size
+        with open(path, "rb") as file:
+            width, height = raster.open_picture(file, path).size  # of the head alone
+        return width, height
+    except RadiographError:
+        raise
     except FileNotFoundError as error:
         raise RadiographError(
             f"{path}: no such file, but polygons are drawn over it. Unpack the images too."

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+from typing import IO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from . import tiff
 from .content import what_is
+from .limits import check_size
 from .radiograph import Orientation, RadiographError
 
-__all__ = ["SUFFIXES", "is_lossy", "read", "read_labels"]
+__all__ = ["SUFFIXES", "is_lossy", "open_picture", "read", "read_labels"]
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 _JPEG_2000 = (".jp2", ".j2k", ".jpx")
 SUFFIXES = (".png", *_JPEG, *_JPEG_2000, ".tif", ".tiff", ".bmp", ".gif", ".webp")
 
+# no others: Pillow would start Ghostscript for a PostScript file, whatever its name
+_FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "DIB", "GIF", "WEBP")
 MOST_COLOURFUL = 0.045  # standard deviation over the picture of a channel's share
 MOST_COLOURED = 0.2  # share of the picture whose colour is another one than that of most of it
 _EXIF_ORIENTATION = 274
@@ -39,8 +44,8 @@ def read(path: str) -> tuple[np.ndarray, Orientation]:
     may state is that of a printer, not of the detector, and is not used either.
 
     Raises:
-        RadiographError: not an image, truncated, of several frames, a photograph in colour, or in colour with 16 bits a
-            channel.
+        RadiographError: not an image, above the limit on pixels, truncated, of several frames, a photograph in colour,
+            or in colour with 16 bits a channel.
     """
     image, orientation = _open(path)
     if isinstance(image, np.ndarray):
@@ -121,8 +126,6 @@ def _open(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
         raise RadiographError(
             f"{path}: not a picture that can be read, whatever its name says. Save it as PNG or TIFF of 8 or 16 bits."
         ) from error
-    except Image.DecompressionBombError as error:
-        raise RadiographError(f"{path}: too many pixels for a radiograph ({error}). Make it smaller.") from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ValueError ... on damaged files
         if "not available" in str(error):
             raise RadiographError(
@@ -140,7 +143,7 @@ def _opened(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
     if page is not None and page.pixels is not None:
         return page.pixels, Orientation(*_EXIF.get(page.exif, ()))
     # through a file object: by name, Pillow maps it to memory, and mixes up the rows of a TIFF on its side
-    with open(path, "rb") as file, Image.open(file) as image:
+    with open(path, "rb") as file, open_picture(file, path) as image:
         if page is not None:
             image.seek(page.index)
             tag = page.exif
@@ -158,6 +161,53 @@ def _opened(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
         if page.inverted:
             return _inverted(np.asarray(stored)), orientation
         return stored, orientation
+
+
+def open_picture(file: IO[bytes], path: str) -> ImageFile.ImageFile:
+    """A picture of which nothing but the header was read; as ``PIL.Image.open``, but with this package's limit.
+
+    Args:
+        file: open for reading; whoever reads the pixels keeps it open.
+        path: its name, for the message.
+
+    Raises:
+        RadiographError: above the limit on pixels.
+        UnidentifiedImageError: of none of the formats that are read.
+        Exception: what Pillow raises for a damaged file.
+    """
+    Image.init()
+    beginning = file.read(32)
+    stated = _webp_size(beginning)
+    if stated is not None:
+        # Pillow makes room for the whole picture when it opens one
+        check_size(path, *stated)
+    for name in _FORMATS:
+        factory, accepts = Image.OPEN[name]
+        # the answer may be a text, which says why not
+        if accepts is None or accepts(beginning[:16]) is not True:
+            continue
+        file.seek(0)
+        try:
+            image = factory(file, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue
+        check_size(path, image.height, image.width)
+        return image
+    raise UnidentifiedImageError
+
+
+def _webp_size(beginning: bytes) -> tuple[int, int] | None:
+    """Rows and columns that the first 30 bytes of a WebP file state (RFC 9649, 2.5 to 2.7); ``None`` for others."""
+    if len(beginning) < 30 or beginning[:4] != b"RIFF" or beginning[8:12] != b"WEBP":
+        return None
+    kind = beginning[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(beginning[27:30], "little") + 1, int.from_bytes(beginning[24:27], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(beginning[21:25], "little")
+        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+    columns, rows = struct.unpack_from("<HH", beginning, 26)
+    return rows & 0x3FFF, columns & 0x3FFF
 
 
 def _check_frames(image: Image.Image, path: str) -> None:

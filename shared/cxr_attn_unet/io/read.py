@@ -13,6 +13,7 @@ import numpy as np
 from ..files import as_path
 from . import archive, dicom, jsrt, polygons, raster, volume
 from .content import what_is
+from .limits import limited_to
 from .radiograph import Orientation, Radiograph, RadiographError, check_pixels
 
 __all__ = [
@@ -61,7 +62,7 @@ def _require_file(path: str) -> None:
         raise RadiographError(f"{path}: the file is empty. Copy or export it again.")
 
 
-def read_radiograph(path: str | os.PathLike) -> Radiograph:
+def read_radiograph(path: str | os.PathLike, max_pixels: int | None = None) -> Radiograph:
     """Read a radiograph of any supported format.
 
     PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP (8 and 16 bits, colours by luminance), DICOM, NIfTI, MHA, MHD, NRRD (one
@@ -70,6 +71,8 @@ def read_radiograph(path: str | os.PathLike) -> Radiograph:
 
     Args:
         path: the file.
+        max_pixels: the most pixels (rows x columns) that it may have by its header, before any of them is decoded; if
+            not given that of the environment variable ``CXR_MAX_PIXELS``, or 100,000,000.
 
     Returns:
         the radiograph: pixels ``(rows, columns)`` float32 as stored but bone bright, spacing in mm, orientation.
@@ -77,14 +80,19 @@ def read_radiograph(path: str | os.PathLike) -> Radiograph:
     Raises:
         RadiographError: the file cannot be used as a radiograph, or its format needs a package that is not installed;
             the message names file, reason and remedy.
+        ValueError: a limit below 1.
     """
-    path = os.fspath(path)
+    with limited_to(max_pixels):
+        return _read(os.fspath(path))
+
+
+def _read(path: str) -> Radiograph:
     _require_file(path)
     kind = _format(path)
     if kind == "archive":
         with archive.unpacked(path, _has_name_of_radiograph) as inner:
             try:
-                return replace(read_radiograph(inner), path=path)
+                return replace(_read(inner), path=path)
             except RadiographError as error:
                 # the reader of the message has the archive, not the temporary file
                 name = os.path.basename(inner)

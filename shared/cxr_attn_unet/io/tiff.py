@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tifffile
 
+from .limits import check_size
 from .radiograph import RadiographError
 
 __all__ = ["Page", "is_tiff", "largest_page"]
@@ -45,7 +46,7 @@ def largest_page(path: str) -> Page:
     """The largest picture; smaller ones are thumbnails.
 
     Raises:
-        RadiographError: several of that size, or numbers in a compression that is not read.
+        RadiographError: several of that size, above the limit on pixels, or numbers in a compression that is not read.
         Exception: what tifffile raises for a damaged file.
     """
     with tifffile.TiffFile(path) as file:
@@ -58,6 +59,9 @@ def largest_page(path: str) -> Page:
                 f"{path}: holds {areas.count(areas[index])} pictures of {page.imagewidth} x {page.imagelength} pixels. "
                 "Save the radiograph alone; a CT is not a radiograph."
             )
+        check_size(path, page.imagelength, page.imagewidth)
+        # each is decoded as a whole, however small the picture
+        check_size(path, page.tilelength, page.tilewidth)
         white_is_zero = int(page.photometric) == _WHITE_IS_ZERO
         kind = np.dtype(page.dtype) if page.dtype is not None else np.dtype(np.uint8)
         pixels = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
 from .content import what_is
+from .limits import check_size
 from .radiograph import Orientation, RadiographError
 
 __all__ = ["ITK_SUFFIXES", "NIFTI_SUFFIXES", "orientation_of", "read"]
@@ -27,7 +29,7 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
     :func:`orientation_of` for what is upright. A spacing of 1 x 1 mm is taken as unknown.
 
     Raises:
-        RadiographError: damaged, or more than one slice.
+        RadiographError: damaged, more than one slice, or above the limit on pixels.
     """
     itk = path.lower().endswith(ITK_SUFFIXES)
     try:
@@ -40,15 +42,8 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
         raise
     except Exception as error:  # nibabel, zlib and ITK each raise their own
         raise _refusal(path, error) from error
-    axes = [axis for axis, size in enumerate(array.shape) if size > 1]
-    if array.dtype.kind not in "biuf":
-        kind = "colour" if array.dtype.fields else str(array.dtype)
-        raise RadiographError(f"{path}: has {kind} values, a radiograph has one number a pixel. Save it as grey.")
-    if len(axes) != 2 or axes[1] > 2:
-        raise RadiographError(
-            f"{path}: a volume of shape {'x'.join(map(str, array.shape))}, not a radiograph. Give one projection, or "
-            "extract a single slice."
-        )
+    _check_grey(array.dtype, path)
+    axes = _picture_axes(array.shape, path)
     pixels = array.reshape([array.shape[axis] for axis in axes]).T
     columns, rows = affine[:3, axes[0]], affine[:3, axes[1]]
     lengths = float(np.linalg.norm(rows)), float(np.linalg.norm(columns))
@@ -65,6 +60,32 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
         affine[:3, 3],
     )
     return np.ascontiguousarray(pixels, dtype=np.float32), spacing, orientation, in_plane
+
+
+def _check_grey(dtype: np.dtype, path: str) -> None:
+    if dtype.kind not in "biuf":
+        kind = "colour" if dtype.fields else str(dtype)
+        raise RadiographError(f"{path}: has {kind} values, a radiograph has one number a pixel. Save it as grey.")
+
+
+def _picture_axes(shape: Sequence[int], path: str) -> list[int]:
+    """The axes of columns and rows.
+
+    Args:
+        shape: as the header states.
+        path: for messages.
+
+    Raises:
+        RadiographError: more than one slice, or above the limit on pixels.
+    """
+    axes = [axis for axis, size in enumerate(shape) if size > 1]
+    if len(axes) != 2 or axes[1] > 2:
+        raise RadiographError(
+            f"{path}: a volume of shape {'x'.join(map(str, shape))}, not a radiograph. Give one projection, or "
+            "extract a single slice."
+        )
+    check_size(path, shape[axes[1]], shape[axes[0]])
+    return axes
 
 
 def orientation_of(columns: np.ndarray, rows: np.ndarray) -> Orientation:
@@ -99,6 +120,8 @@ def _read_nifti(path: str) -> tuple[np.ndarray, np.ndarray, Orientation | None]:
         orientation = Orientation()
     elif not header["sform_code"] and not header["qform_code"]:
         orientation = Orientation(flip_rows=_rows_reversed_by_dcm2niix(header))
+    _check_grey(header.get_data_dtype(), path)
+    _picture_axes(image.shape, path)
     array = np.asanyarray(image.dataobj)
     return array, np.asarray(image.affine, float), orientation
 
@@ -129,9 +152,13 @@ def _read_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
         # ITK would read it, but not as a radiograph is to be shown
         raise RadiographError(f"{path}: not MetaImage or NRRD but {found}. {remedy}.")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    image = sitk.ReadImage(path)
-    if image.GetNumberOfComponentsPerPixel() != 1:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(path)
+    reader.ReadImageInformation()
+    if reader.GetNumberOfComponents() != 1:
         raise RadiographError(f"{path}: has several values a pixel, a radiograph has one. Save it as grey.")
+    _picture_axes(reader.GetSize(), path)
+    image = reader.Execute()
     dimension = image.GetDimension()
     affine = np.eye(4)
     direction = np.array(image.GetDirection()).reshape(dimension, dimension) * np.array(image.GetSpacing())

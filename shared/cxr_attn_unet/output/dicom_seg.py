@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydicom.uid import generate_uid
 from ..files import written
 from ..io import RadiographError
 from ..io.dicom import read_dataset
+from ..io.limits import limited_to
 from ..structures import REGISTRY, Code, parts_of
 from .dicom_header import carry_over
 
@@ -97,7 +99,9 @@ def write_dicom_seg(
         RadiographError: the source lacks a UID, a mask has another size, or there is nothing to write.
         ValueError: a mask of a structure that has no code here.
     """
-    data = read_dataset(source)
+    # which was within the limit when it was segmented
+    with limited_to(sys.maxsize):
+        data = read_dataset(source)
     header, notes = carry_over(data, source)
     check_codes(masks)
     found = {structure: mask for structure, mask in masks.items() if mask.any()}

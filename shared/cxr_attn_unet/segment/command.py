@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..inference.segmenter import Segmenter, bundle_structures
+from ..io.limits import DEFAULT_MAX_PIXELS, MAX_PIXELS_VARIABLE, max_pixels
 from ..output import COLLECTIONS, FORMATS, check_formats
 from .inputs import find_inputs
 from .job import segment_files
@@ -66,6 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "networks can",
     )
     parser.add_argument("--workers", type=int, default=2, help="threads that read, and as many that write (default: 2)")
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="refuse radiographs of more pixels by their header, before memory is spent on them (default: "
+        f"${MAX_PIXELS_VARIABLE}, or {DEFAULT_MAX_PIXELS}, which 4 GB can hold)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="segment again what is finished already")
     parser.add_argument("--no-report", action="store_true", help="do not write report.html")
 
@@ -78,7 +86,13 @@ def main(options: argparse.Namespace) -> int:
         # before weights are loaded, for that takes longer
         check_formats(options.formats, bundle_structures(options.structures, options.bundles))
         segmenter = Segmenter.from_bundles(
-            options.structures, options.bundles, options.device, options.threshold, options.tta, options.parts
+            options.structures,
+            options.bundles,
+            options.device,
+            options.threshold,
+            options.tta,
+            options.parts,
+            options.max_pixels,
         )
         _check_output(output)
     except (FileNotFoundError, ImportError, ValueError, RuntimeError) as error:
@@ -108,10 +122,11 @@ def _check_numbers(options: argparse.Namespace) -> None:
     Raises:
         ValueError: one is not.
     """
-    for name in ("batch_size", "workers"):
+    for name in ("batch_size", "workers", "max_pixels"):
         value = getattr(options, name)
-        if value < 1:
+        if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}, must be 1 or more")
+    max_pixels()  # of the environment
 
 
 def _check_output(output: Path) -> None:

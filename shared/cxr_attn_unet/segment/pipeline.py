@@ -103,7 +103,7 @@ class Pipeline:
             entry = next(waiting, None)
             if entry is None:
                 return
-            self._reading.append((entry, readers.submit(_open, entry)))
+            self._reading.append((entry, readers.submit(_open, entry, self._segmenter.max_pixels)))
 
     def _add_to_batch(self) -> Iterator[Outcome]:
         """Take the next radiograph into the batch, once it is read."""
@@ -162,12 +162,12 @@ class Pipeline:
         self._journal.add(record)
 
 
-def _open(entry: Input) -> _Opened:
+def _open(entry: Input, max_pixels: int | None) -> _Opened:
     try:
         state = file_state(entry.path)
     except OSError:
         state = (0, 0)  # reading it says what is wrong
-    return _Opened(entry, state, read_radiograph(entry.path))
+    return _Opened(entry, state, read_radiograph(entry.path, max_pixels))
 
 
 def _failure(entry: Input, error: BaseException, step: str) -> Failure:

@@ -19,6 +19,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from ..limits import check_size
 from ..radiograph import RadiographError
 from . import codestream, decoders, tags
 from .codestream import Codestream
@@ -72,7 +73,8 @@ def stored_pixels(dataset: Dataset, path: str, notes: list[str]) -> np.ndarray:
         notes: takes what was odd.
 
     Raises:
-        RadiographError: pixels are missing, cut off, damaged, of several frames, or there is no decoder for them.
+        RadiographError: pixels are missing, more than the limit, cut off, damaged, of several frames, or there is no
+            decoder for them.
     """
     keyword = next((name for name in _KEYWORDS if name in dataset), "")
     if not keyword:
@@ -82,6 +84,7 @@ def stored_pixels(dataset: Dataset, path: str, notes: list[str]) -> np.ndarray:
     if not isinstance(value, bytes) or not value:
         raise RadiographError(f"{path}: {tags.named(keyword)} is empty. Copy or export it again.")
     layout = _layout(dataset, path, notes, keyword, len(value))
+    check_size(path, layout.rows, layout.columns)
     syntax = _transfer_syntax(dataset)
     frame, head = _compressed_frame(value, _is_encapsulated(element), layout, syntax)
     if frame:
@@ -318,6 +321,8 @@ def _decoded(
         raise RadiographError(f"{path}: the head of its JPEG 2000 pixels is damaged. Copy or export it again.")
     if head is not None:
         layout = _as_in_frame(layout, head, notes)
+        # before any decoder, which believes the frame, asks for memory
+        check_size(path, layout.rows, layout.columns)
         if not _fits(uid, head):
             if syntax:
                 notes.append(f"{tags.named('TransferSyntaxUID')} is {syntax}, but the pixels are {head.syntax.name}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import os
 import struct
+import zlib
 from typing import IO, cast
 
 import numpy as np
@@ -13,8 +15,10 @@ import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import _read_file_meta_info, read_preamble
 
 from .. import raster
+from ..limits import check_size, max_bytes
 from ..radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
 from . import tags
 from .pixels import as_bytes, luminance, stored_pixels, without_unused_bits
@@ -34,8 +38,9 @@ _DERIVED = frozenset(("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTDOSE", "RTPLAN", "
 _VOLUME_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "2.1", "4", "4.1", "128"))
 # first value: where rows run to (picture's right), second: where columns run to (picture's foot)
 _TOWARDS = {"L": (0, True), "R": (0, False), "F": (1, True), "H": (1, False)}
-# a gzip file of a few kilobytes can hold more than there is memory
-_LARGEST_BYTES = 1 << 31
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_BLOCK = 1 << 20
+_BEGINNING = 4 << 20  # bytes in which the header of a large file is looked for
 
 
 def is_dicom(path: str | os.PathLike) -> bool:
@@ -85,22 +90,85 @@ def read_dataset(path: str | os.PathLike) -> Dataset:
     """The data set of a DICOM file, also of one in gzip, without a preamble or without its meta header.
 
     Raises:
-        RadiographError: not DICOM, or cut off within its header.
+        RadiographError: not DICOM, above the limit on pixels, or cut off within its header.
     """
     path = os.fspath(path)
     try:
         with _opened(path) as file:
-            content = file.read(_LARGEST_BYTES + 1)
-    except (OSError, EOFError) as error:
+            content = _bounded_content(file, path)
+    except (OSError, EOFError, zlib.error) as error:
         raise RadiographError(f"{path}: cannot be read, perhaps truncated ({error}). Copy it again.") from error
-    if len(content) > _LARGEST_BYTES:
-        raise RadiographError(f"{path}: more than {_LARGEST_BYTES >> 30} GB, no radiograph. Take it out of the folder.")
+    _check_inflated(content, path)
     try:
         return pydicom.dcmread(io.BytesIO(content))
     except InvalidDicomError:
         return _read_without_preamble(content, path)
     except Exception as error:  # pydicom raises many kinds for a damaged file
         raise RadiographError(f"{path}: damaged or truncated ({error}). Copy or export it again.") from error
+
+
+def _bounded_content(file: IO[bytes], path: str) -> bytes:
+    """All bytes of a file, unless there are more than a radiograph within the limit on pixels can have."""
+    beginning = file.read(_BEGINNING)
+    if len(beginning) == _BEGINNING:
+        _check_size_in(beginning, path)
+    file.seek(0)
+    content = file.read(max_bytes() + 1)
+    if len(content) > max_bytes():
+        raise _too_long(path)
+    return content
+
+
+def _check_size_in(beginning: bytes, path: str) -> None:
+    """Say at once, and in pixels, what is too large by the header at the beginning of a long file."""
+    if _deflated_from(beginning) is not None:
+        return
+    try:
+        header = pydicom.dcmread(io.BytesIO(beginning), stop_before_pixels=True, force=True)
+    except Exception:  # pydicom raises many kinds; what is wrong is said when all of it is read
+        return
+    rows = tags.number(header, "Rows")
+    columns = tags.number(header, "Columns")
+    if math.isfinite(rows) and math.isfinite(columns):
+        check_size(path, int(rows), int(columns))
+
+
+def _deflated_from(content: bytes) -> int | None:
+    """Where the compressed data set of the deflated transfer syntax begins; ``None`` in files of another one."""
+    file = io.BytesIO(content)
+    try:
+        read_preamble(file, True)
+        meta = _read_file_meta_info(file)
+    except Exception:  # pydicom raises many kinds for a damaged file
+        return None
+    if tags.text(meta, "TransferSyntaxUID") != _DEFLATED:
+        return None
+    return file.tell()
+
+
+def _check_inflated(content: bytes, path: str) -> None:
+    """Make sure that a deflated data set, which pydicom inflates as a whole, is not longer than a file may be."""
+    start = _deflated_from(content)
+    if start is None:
+        return
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    length = 0
+    for position in range(start, len(content), _BLOCK):
+        waiting = content[position : position + _BLOCK]
+        while waiting:
+            try:
+                length += len(inflater.decompress(waiting, _BLOCK))
+            except zlib.error:  # pydicom will say so
+                return
+            if length > max_bytes():
+                raise _too_long(path)
+            waiting = inflater.unconsumed_tail
+
+
+def _too_long(path: str) -> RadiographError:
+    return RadiographError(
+        f"{path}: more than {max_bytes()} bytes, which is enough for the limit on pixels. Take it out of the folder."
+    )
 
 
 def _read_without_preamble(content: bytes, path: str) -> Dataset:
@@ -121,7 +189,8 @@ def read(path: str) -> Radiograph:
     ``PatientOrientation`` is followed when it is that of a frontal view.
 
     Raises:
-        RadiographError: not DICOM, truncated, no decoder for its compression, several frames, or of a volume.
+        RadiographError: not DICOM, above the limit on pixels, truncated, no decoder for its compression, several
+            frames, or of a volume.
     """
     notes: list[str] = []
     dataset = read_dataset(path)
