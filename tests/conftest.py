@@ -16,6 +16,14 @@ EXAMPLES = REPOSITORY / "examples"
 
 
 @pytest.fixture(autouse=True, scope="session")
+def no_trust_but_that_of_the_tests(tmp_path_factory):
+    # what a user has trusted must not change a test, and the other way round
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def one_thread():
     # the tensors of the tests are small; threads that wait for each other on a busy machine are what takes long
     torch.set_num_threads(1)

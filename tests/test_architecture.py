@@ -14,9 +14,9 @@ APP = REPOSITORY / "apps" / "monailabel"
 # from the ground up: a room imports from itself and from those before it
 ROOMS = {
     "cxr_attn_unet": [
-        *("former_names", "structures", "files", "system", "statistics", "figures", "bundle"),
+        *("former_names", "structures", "files", "system", "statistics", "figures", "bundle", "trust"),
         *("io", "transforms", "networks", "datasets", "training"),
-        *("analysis", "output", "inference", "segment", "__main__"),
+        *("analysis", "output", "inference", "segment", "fetch", "__main__"),
     ],
     "cxr_attn_unet_dev": ["json_style", "configs", "packaging", "benchmark", "tools"],
 }

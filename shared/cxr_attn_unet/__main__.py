@@ -40,7 +40,7 @@ def _quieten() -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
-    from . import __version__, segment
+    from . import __version__, fetch, segment
 
     _quieten()  # again, for some packages set their own filters and levels while they are imported
     parser = argparse.ArgumentParser(
@@ -56,7 +56,16 @@ def _run(arguments: list[str] | None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     segment.add_arguments(command)
-    return segment.main(parser.parse_args(arguments))
+    command = commands.add_parser(
+        "fetch",
+        help="download a released bundle and check it before it is unpacked",
+        description="Download the zip of a bundle, check its SHA-256, and unpack it, whole or not at all.",
+    )
+    fetch.add_arguments(command)
+    options = parser.parse_args(arguments)
+    if options.command == "fetch":
+        return fetch.main(options)
+    return segment.main(options)
 
 
 if __name__ == "__main__":

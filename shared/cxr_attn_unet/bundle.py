@@ -23,6 +23,7 @@ __all__ = [
     "process_device_ids",
     "say_cause_last",
     "setting",
+    "shipped_bundles",
     "shows_progress",
     "start_processes",
 ]
@@ -39,8 +40,7 @@ def bundles_folder() -> Path:
         FileNotFoundError: none of them is there.
     """
     named = os.environ.get(BUNDLES_VARIABLE)
-    package = Path(__file__).resolve().parent
-    places = [package.parents[1] / "bundles", package.parent / "cxr_attn_unet_bundles"]
+    places = _own_places()
     where = ""
     if named:
         places = [Path(named)]
@@ -52,6 +52,18 @@ def bundles_folder() -> Path:
         f"the bundles with the weights were not found{where}; name the folder that holds heart_attn_unet and the "
         f"others with --bundles or {BUNDLES_VARIABLE}"
     )
+
+
+def _own_places() -> list[Path]:
+    """Where the bundles of the repository, or of the installed package, are."""
+    package = Path(__file__).resolve().parent
+    return [package.parents[1] / "bundles", package.parent / "cxr_attn_unet_bundles"]
+
+
+def shipped_bundles() -> list[Path]:
+    """Folders of the bundles that came with this package, whatever ``CXR_BUNDLES`` says."""
+    configs = [path for place in _own_places() for path in sorted(place.glob("*/configs/inference.json"))]
+    return [path.parents[1] for path in configs]
 
 
 def check_bundle_root(bundle_root: str | os.PathLike) -> None:

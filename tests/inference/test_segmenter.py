@@ -233,10 +233,10 @@ def test_bundles_without_weights_or_folder(tmp_path, monkeypatch):
     assert Segmenter.from_bundles().structures == ("heart",)
     (tmp_path / "heart_attn_unet" / "models" / "model.pt").write_bytes(b"")
     with pytest.raises(ValueError, match=r"not the file on record .* SHA-256"):
-        Segmenter.from_bundles()
+        Segmenter.from_bundles(trust=True)
     (tmp_path / "heart_attn_unet" / "models" / "model.pt").unlink()
     with pytest.raises(FileNotFoundError, match="no weight file"):
-        Segmenter.from_bundles()
+        Segmenter.from_bundles(trust=True)
     monkeypatch.setenv(BUNDLES_VARIABLE, str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError, match="--bundles or CXR_BUNDLES"):
         Segmenter.from_bundles()

@@ -140,3 +140,19 @@ def test_list_radiographs(tmp_path):
 def test_pixels_are_float32_of_the_file(tmp_path):
     pixels = read_radiograph(write_picture(tmp_path / "a.png", TRUTH, "I;16")).pixels
     assert torch.equal(torch.from_numpy(pixels.copy()), torch.from_numpy(TRUTH * np.float32(257)))
+
+
+@pytest.mark.parametrize("name", ["../secret.raw", "/etc/passwd", "below/../../secret.raw", "..\\secret.raw"])
+@pytest.mark.parametrize("lead", ["", "LIST\n"])
+def test_a_header_cannot_show_a_file_of_another_folder(lead, name, tmp_path):
+    pytest.importorskip("SimpleITK")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.raw").write_bytes(TRUTH.tobytes())
+    path = tmp_path / "in" / "a.mhd"
+    rows, columns = TRUTH.shape
+    path.write_text(
+        f"ObjectType = Image\nNDims = 2\nDimSize = {columns} {rows}\nElementType = MET_UCHAR\n"
+        f"ElementDataFile = {lead}{name}\n"
+    )
+    with pytest.raises(RadiographError, match=r"outside of its folder\. Put both into one folder"):
+        read_radiograph(path)

@@ -150,7 +150,7 @@ def test_letters_of_an_unknown_character_set_are_left_empty(tmp_path):
 
 
 def test_a_uid_that_is_none_is_refused(carried):
-    with pytest.raises(RadiographError, match=r"StudyInstanceUID \(1.2.abc\) is no UID"):
+    with pytest.raises(RadiographError, match=r"its StudyInstanceUID is no UID"):
         carried(StudyInstanceUID="1.2.abc")
 
 

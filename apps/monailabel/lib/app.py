@@ -17,6 +17,7 @@ from monailabel.tasks.activelearning.random import Random
 from cxr_attn_unet import __version__
 from cxr_attn_unet.bundle import bundles_folder, cause_of
 from cxr_attn_unet.io import RadiographError
+from cxr_attn_unet.trust import check_trusted
 
 from .strategy import LeastCertain
 from .tasks import AllStructures, BundleInfer, BundleTrainer
@@ -40,6 +41,7 @@ class ChestRadiographApp(MONAILabelApp):
 
     Raises:
         ValueError: an unknown bundle.
+        UntrustedBundleError: one that did not come with the package and was not trusted before.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
@@ -50,6 +52,7 @@ class ChestRadiographApp(MONAILabelApp):
         unknown = [name for name in wanted if name not in known and not (self.model_dir / name).is_dir()]
         if unknown:
             raise ValueError(f"no bundle {', '.join(unknown)}; there are: {', '.join(known)}")
+        check_trusted(source / name for name in wanted if not (self.model_dir / name).is_dir())
         self.bundles = {name: self.model_dir / name for name in wanted}
         for name, folder in self.bundles.items():
             if not folder.is_dir():

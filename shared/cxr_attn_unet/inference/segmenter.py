@@ -41,6 +41,7 @@ from ..networks.checkpoint import sha256
 from ..output import Field, upright_field
 from ..structures import BUNDLE_SUFFIX, REGISTRY, Part, in_registry_order, parts_named, parts_of
 from ..transforms import LoadRadiographd, clean_field, to_meta_tensor
+from ..trust import check_trusted
 from .segmentation import Segmentation
 from .test_time_augmentation import VIEWS, TestTimeAugmentationInferer
 
@@ -196,6 +197,7 @@ class Segmenter:
         tta: bool = False,
         parts: bool = False,
         max_pixels: int | None = None,
+        trust: bool = False,
     ) -> Segmenter:
         """Load bundles with their weights.
 
@@ -210,9 +212,12 @@ class Segmenter:
             parts: tell parts apart, such as ribs by number, lungs and clavicles by side, where a bundle's network can;
                 see :attr:`Segmentation.parts`.
             max_pixels: the most pixels that a file may have, see :func:`cxr_attn_unet.io.read_radiograph`.
+            trust: run bundles of any content. A config of MONAI can run code; without this, only those are run that
+                came with this package or were trusted before, see :mod:`cxr_attn_unet.trust`.
 
         Raises:
             FileNotFoundError: no such folder, bundle or weights.
+            UntrustedBundleError: a bundle that is not known.
             ValueError: weights that do not fit, a threshold outside 0 to 1, a limit on pixels below 1, a device that is
                 not there, or parts that none of the bundles tells apart.
         """
@@ -225,7 +230,10 @@ class Segmenter:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device is {chosen}, but this PyTorch sees no GPU; leave --device out, or give cpu")
-        models = [_load(root / f"{name}{BUNDLE_SUFFIX}", chosen) for name in wanted]
+        folders = [root / f"{name}{BUNDLE_SUFFIX}" for name in wanted]
+        if not trust:
+            check_trusted(folders)
+        models = [_load(folder, chosen) for folder in folders]
         if parts:
             _check_parts(models)
         return cls(models, chosen, threshold, tta, parts, max_pixels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Sequence
+from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
 import nibabel as nib
@@ -174,15 +175,32 @@ def _check_pixels_of_header(path: str) -> None:
         return
     with open(path, encoding="utf-8", errors="replace") as file:
         lines = [line.replace(":", "=", 1).partition("=") for line in file]
+    in_list = False
     for key, _, value in lines:
         name = value.strip()
+        if in_list:
+            # one file a line
+            _check_beside(key.strip(), path)
+            continue
         if key.strip().lower() not in ("elementdatafile", "data file", "datafile") or not name:
             continue
+        in_list = name.upper().startswith("LIST")
+        _check_beside(name, path)
         # LIST, LOCAL and patterns such as slice%03d.raw stand for several files or for none
         if name.upper().startswith(("LIST", "LOCAL")) or "%" in name:
             continue
         if not os.path.exists(os.path.join(os.path.dirname(path), name)):
             raise RadiographError(f"{path}: its pixels are in {name}, which is not there. Copy both files.")
+
+
+def _check_beside(name: str, path: str) -> None:
+    """Raise :class:`RadiographError` if a header's file of pixels does not lie beside it or below.
+
+    A header from elsewhere could otherwise have any file of this machine shown as a picture.
+    """
+    pure = PureWindowsPath(name) if "\\" in name else PurePath(name)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise RadiographError(f"{path}: its pixels are in {name}, outside of its folder. Put both into one folder.")
 
 
 def _refusal(path: str, error: Exception) -> RadiographError:

@@ -8,7 +8,6 @@ a bundle is shipped with have theirs in ``configs/metadata.json``, under ``weigh
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ..files import write_json, written
+from ..files import sha256, write_json, written
 
 WRAPPERS = ("model", "network", "state_dict")
 # options of networks by the names that version 0.1.0 wrote into weight files and records
@@ -105,15 +104,6 @@ def check_fit(network: nn.Module, weights: Mapping[str, Any]) -> None:
     mismatch = describe_mismatch(network.state_dict(), weights)
     if mismatch:
         raise RuntimeError(f"the weights do not fit the network {_named(own)} ({mismatch})")
-
-
-def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def record_of(path: str | Path) -> tuple[Path, dict[str, Any]] | None:

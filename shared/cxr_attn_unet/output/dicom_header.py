@@ -119,8 +119,8 @@ def _check_identity(source: Dataset, path: str | os.PathLike) -> None:
     for name in IDENTITY:
         if not _is_sound(source[name], unknown_characters=False):
             raise RadiographError(
-                f"{path}: its {name} ({source[name].value}) is no UID, to which a segmentation must refer. Export it "
-                "again, or choose another format than dicom-seg."
+                f"{path}: its {name} is no UID, to which a segmentation must refer. Export it again, or choose another "
+                "format than dicom-seg."
             )
     if UID(source.SOPClassUID).is_private:
         raise RadiographError(
@@ -143,7 +143,7 @@ def _sound_element(source: Dataset, tag: BaseTag, unknown_characters: bool) -> D
         if _is_sound(element, unknown_characters):
             return element
     except Exception as error:  # whatever pydicom meets in a damaged value
-        logger.debug(f"{tag}: {error}")
+        logger.debug(f"{tag}: {type(error).__name__}")  # its text may hold the value
     return None
 
 

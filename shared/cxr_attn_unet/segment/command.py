@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ..bundle import bundles_folder
 from ..inference.segmenter import Segmenter, bundle_structures
 from ..io.limits import DEFAULT_MAX_PIXELS, MAX_PIXELS_VARIABLE, max_pixels
 from ..output import COLLECTIONS, FORMATS, check_formats
+from ..structures import BUNDLE_SUFFIX
+from ..trust import remember, trust_file
 from .inputs import find_inputs
 from .job import segment_files
 from .settings import STATE_FOLDER
@@ -50,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--structures", nargs="+", metavar="NAME", help="such as lungs heart (default: all)")
     parser.add_argument("--bundles", help="folder of the bundles (default: those of this package, or $CXR_BUNDLES)")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run bundles that did not come with this package, whose configs can run code; remembered by checksums in "
+        "$XDG_CONFIG_HOME/cxr-attn-unet/trusted_bundles.json",
+    )
     parser.add_argument("--device", help="such as cpu, cuda:1 (default: a GPU where there is one)")
     parser.add_argument(
         "--batch-size", type=int, default=1, help="radiographs per batch; more is faster on GPUs (default: 1)"
@@ -75,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"${MAX_PIXELS_VARIABLE}, or {DEFAULT_MAX_PIXELS}, which 4 GB can hold)",
     )
     parser.add_argument("--overwrite", action="store_true", help="segment again what is finished already")
+    parser.add_argument(
+        "--with-identifiers",
+        action="store_true",
+        help="add patient, accession number and UIDs of DICOM radiographs to measurements.csv and parquet; without it, "
+        "nothing but DICOM Segmentations holds them",
+    )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html")
 
 
@@ -84,7 +99,10 @@ def main(options: argparse.Namespace) -> int:
     try:
         _check_numbers(options)
         # before weights are loaded, for that takes longer
-        check_formats(options.formats, bundle_structures(options.structures, options.bundles))
+        structures = bundle_structures(options.structures, options.bundles)
+        check_formats(options.formats, structures)
+        if options.trust:
+            _remember(structures, options.bundles)
         segmenter = Segmenter.from_bundles(
             options.structures,
             options.bundles,
@@ -93,9 +111,10 @@ def main(options: argparse.Namespace) -> int:
             options.tta,
             options.parts,
             options.max_pixels,
+            options.trust,
         )
         _check_output(output)
-    except (FileNotFoundError, ImportError, ValueError, RuntimeError) as error:
+    except (OSError, ImportError, ValueError, RuntimeError) as error:
         return _stop(str(error))
     found = find_inputs(_given(options.inputs), output)
     if not found.inputs:
@@ -113,7 +132,17 @@ def main(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         report=not options.no_report,
         ignored=found.ignored,
+        with_identifiers=options.with_identifiers,
     )
+
+
+def _remember(structures: Sequence[str], bundles: str | None) -> None:
+    """Remember that the bundles of structures are trusted; say so if that cannot be."""
+    root = bundles_folder() if bundles is None else Path(bundles)
+    try:
+        remember(root / f"{structure}{BUNDLE_SUFFIX}" for structure in structures)
+    except OSError as error:
+        print(f"cxr-attn-unet: trust could not be remembered in {trust_file()} ({error})", file=sys.stderr)
 
 
 def _check_numbers(options: argparse.Namespace) -> None:

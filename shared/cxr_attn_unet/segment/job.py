@@ -37,6 +37,7 @@ def segment_files(
     overwrite: bool = False,
     report: bool = True,
     ignored: Mapping[str, int] | None = None,
+    with_identifiers: bool = False,
 ) -> int:
     """Segment files and write everything that is asked for; what fails is listed and does not stop the others.
 
@@ -51,11 +52,12 @@ def segment_files(
         overwrite: segment again what is finished already.
         report: write ``report.html``.
         ignored: numbers of files that are of no kind that is read, by kind; said at the end.
+        with_identifiers: say in ``measurements.csv`` and Parquet who a DICOM radiograph is of.
 
     Returns:
         exit status: 0, 1 if some failed, 130 if interrupted.
     """
-    settings = Settings.of(segmenter, output, formats, report)
+    settings = Settings.of(segmenter, output, formats, report, with_identifiers)
     journal = Journal(settings.output / JOURNAL)
     done = set() if overwrite else {entry.stem for entry in inputs if is_finished(entry, journal, settings)}
     todo = [entry for entry in inputs if entry.stem not in done]

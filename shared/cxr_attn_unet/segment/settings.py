@@ -32,6 +32,7 @@ class Settings:
         formats: of ``cxr_attn_unet.output.FORMATS`` and ``COLLECTIONS``.
         report: whether ``report.html`` is written.
         parts: by structure, the names of the parts that are told apart.
+        with_identifiers: whether tables say who a DICOM radiograph is of.
     """
 
     output: Path
@@ -42,9 +43,17 @@ class Settings:
     formats: tuple[str, ...] = ("png",)
     report: bool = True
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    with_identifiers: bool = False
 
     @classmethod
-    def of(cls, segmenter: Segmenter, output: str | os.PathLike, formats: Sequence[str], report: bool) -> Settings:
+    def of(
+        cls,
+        segmenter: Segmenter,
+        output: str | os.PathLike,
+        formats: Sequence[str],
+        report: bool,
+        with_identifiers: bool = False,
+    ) -> Settings:
         """Those of a run with a segmenter."""
         return cls(
             output=Path(output),
@@ -55,6 +64,7 @@ class Settings:
             formats=tuple(formats),
             report=report,
             parts=segmenter.parts,
+            with_identifiers=with_identifiers,
         )
 
     @property

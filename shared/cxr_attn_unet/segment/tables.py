@@ -11,6 +11,7 @@ from .. import __version__
 from ..analysis.measurements import AREA, MEASUREMENTS
 from ..analysis.parts import COUNT, PART_MEASUREMENTS, TEXT
 from ..files import written
+from ..io.dicom.identifiers import IDENTIFIERS, read_identifiers
 from ..output import Column, Entry, MaskedImage, write_coco, write_parquet, write_report
 from ..structures import part_key
 from .inputs import Failure, Input
@@ -68,7 +69,7 @@ def write_tables(settings: Settings, finished: Finished, failures: Sequence[Fail
     """
     output = settings.output
     columns = _columns(settings)
-    rows = (_row(entry, record) | {"warnings": "; ".join(record.warnings)} for entry, record in finished)
+    rows = (_row(settings, entry, record) | {"warnings": "; ".join(record.warnings)} for entry, record in finished)
     _write_csv(output / "measurements.csv", list(columns), rows)
     _write_failures(output / "failures.csv", failures)
     if "coco" in settings.formats:
@@ -77,7 +78,7 @@ def write_tables(settings: Settings, finished: Finished, failures: Sequence[Fail
     if "parquet" in settings.formats:
         for name in _masks_of(settings):
             columns[f"rle_{name}"] = "text"
-        rows = (_row(entry, record) | _encoded(record) for entry, record in finished)
+        rows = (_row(settings, entry, record) | _encoded(record) for entry, record in finished)
         write_parquet(output / "segmentations.parquet", rows, list(columns.items()))
     if settings.report:
         _write_report(settings, finished, failures)
@@ -98,7 +99,10 @@ def _masks_of(settings: Settings) -> list[str]:
 
 def _columns(settings: Settings) -> dict[str, str]:
     """Types of the tables' columns by name, in order; see :func:`cxr_attn_unet.output.write_parquet`."""
-    columns = {"file": "text", "name": "text", "rows": "integer", "columns": "integer"}
+    columns = {"file": "text", "name": "text"}
+    if settings.with_identifiers:
+        columns |= dict.fromkeys(IDENTIFIERS, "text")
+    columns |= {"rows": "integer", "columns": "integer"}
     columns |= {"row_spacing_mm": "number", "column_spacing_mm": "number", "spacing_source": "text"}
     for name in MEASUREMENTS:
         columns[name] = "number"
@@ -115,8 +119,10 @@ def _columns(settings: Settings) -> dict[str, str]:
     return columns
 
 
-def _row(entry: Input, record: Record) -> dict[str, Any]:
+def _row(settings: Settings, entry: Input, record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {"file": entry.name, "name": entry.stem, "rows": record.rows, "columns": record.columns}
+    if settings.with_identifiers:
+        row |= read_identifiers(record.path)
     if record.spacing is not None:
         row["row_spacing_mm"] = record.spacing[0]
         row["column_spacing_mm"] = record.spacing[1]

@@ -25,7 +25,7 @@ from .pixels import as_bytes, luminance, stored_pixels, without_unused_bits
 from .spacing import spacing
 from .values import padding, shown
 
-__all__ = ["SUFFIXES", "is_dicom", "read", "read_dataset"]
+__all__ = ["SUFFIXES", "is_dicom", "opened", "read", "read_dataset"]
 
 SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", ".dcm.gz", ".dicom.gz", ".dic.gz", ".ima.gz")
 
@@ -50,14 +50,15 @@ def is_dicom(path: str | os.PathLike) -> bool:
     """
     path = os.fspath(path)
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             head = file.read(132)
     except (OSError, EOFError):
         return False
     return head[128:] == b"DICM" or _begins_without_preamble(head)
 
 
-def _opened(path: str) -> IO[bytes]:
+def opened(path: str) -> IO[bytes]:
+    """The file, or where its name ends in ``.gz`` what it unpacks to."""
     if path.lower().endswith(".gz"):
         return cast(IO[bytes], gzip.open(path, "rb"))
     return open(path, "rb")
@@ -94,7 +95,7 @@ def read_dataset(path: str | os.PathLike) -> Dataset:
     """
     path = os.fspath(path)
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             content = _bounded_content(file, path)
     except (OSError, EOFError, zlib.error) as error:
         raise RadiographError(f"{path}: cannot be read, perhaps truncated ({error}). Copy it again.") from error
@@ -113,10 +114,12 @@ def _bounded_content(file: IO[bytes], path: str) -> bytes:
     if len(beginning) == _BEGINNING:
         _check_size_in(beginning, path)
     file.seek(0)
-    content = file.read(max_bytes() + 1)
-    if len(content) > max_bytes():
-        raise _too_long(path)
-    return content
+    content = io.BytesIO()
+    while block := file.read(_BLOCK):
+        content.write(block)
+        if content.tell() > max_bytes():
+            raise _too_long(path)
+    return content.getvalue()
 
 
 def _check_size_in(beginning: bytes, path: str) -> None:
@@ -197,6 +200,11 @@ def read(path: str) -> Radiograph:
     _check_kind(dataset, path)
     pixels = _pixels(dataset, path, notes)
     measured, source = spacing(dataset, notes)
+    if tags.text(dataset, "BurnedInAnnotation").upper() == "YES":
+        notes.append(
+            f"{tags.named('BurnedInAnnotation')} is YES: the picture may show the patient's name, and so may "
+            "overlays, figures and the report"
+        )
     return Radiograph(pixels, path, measured, _orientation(dataset), None, source, tuple(notes))
 
 
