@@ -27,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-package coverage lint train retrain segment evaluate bundles package
-.PHONY: push-hub label test-label table clean
+.PHONY: push-hub label test-label table sbom clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -84,6 +84,17 @@ evaluate: setup ## Dice, HD95 and surface distance of the BUNDLE's weights on it
 bundles: setup ## the configs of all bundles, from their template and heads in shared/cxr_attn_unet_dev/configs
 	@$(PY) -W ignore -m cxr_attn_unet_dev.configs bundles/*
 
+# in an environment of its own, so that the list does not name the tool that writes it
+.venv-sbom/.ready:
+	$(PYTHON) -m venv .venv-sbom
+	.venv-sbom/bin/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0
+	@touch $@
+
+sbom: setup .venv-sbom/.ready ## what .venv holds, with versions and licenses, as dist/sbom.json (CycloneDX)
+	@mkdir -p dist
+	@.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
+	  --output-file dist/sbom.json $(PY)
+
 package: setup ## zips of all bundles in dist, checked by the zoo's rules, and their index in dist/zoo (BASE_URL=...)
 	@rm -rf dist
 	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging package bundles/* --output dist
@@ -128,4 +139,4 @@ table: setup ## nine networks on four structures by PROTOCOL=small with CXR_DATA
 	$(PY) -m cxr_attn_unet_dev.tools.tables
 
 clean: ## remove .venv, demo and eval folders (what retrain has in runs stays)
-	rm -rf .venv .venv-package .venv-label demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
+	rm -rf .venv .venv-package .venv-label .venv-sbom demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
