@@ -274,7 +274,7 @@ def test_a_frame_that_is_cut_off_is_damaged(kind, tmp_path):
 def test_a_frame_that_claims_more_pixels_than_it_can_hold(tmp_path):
     frame = bytearray(jpeg_2000())
     frame[8:16] = (60000).to_bytes(4, "big") * 2
-    with pytest.raises(RadiographError, match="cannot hold 60000 x 60000"):
+    with pytest.raises(RadiographError, match="60000 x 60000 pixels, more than the limit of"):
         read_radiograph(with_frame(tmp_path / "a.dcm", bytes(frame), JPEG2000, EIGHT, 8))
 
 

@@ -125,7 +125,7 @@ def test_release_weights_changes_the_checksum_of_the_weights_alone(tmp_path):
     path = bundle / "configs" / "metadata.json"
     before = {"data": {"sha256": "abc"}, **json.loads(path.read_text())}
     path.write_text(json.dumps(before))
-    network = build_network("full_spatial_attention_unet", width=16, scale_attention=True)
+    network = build_network("efficientnet_attention_unet", width=16)
     weights = release_weights.release(network.state_dict(), bundle)
     digest = sha256(weights)
     expected = {**before, "weights": {**before["weights"], "sha256": digest}}
