@@ -119,9 +119,10 @@ def test_the_source_has_the_marks(run):
     assert set(marked((run[0] / "a.dcm").read_bytes())) == {MARK, NUMBER, DATE}
 
 
-def test_no_result_but_the_dicom_segmentation_names_a_patient(run):
+def test_no_result_but_those_in_dicom_names_a_patient(run):
     found = contents(run[0] / "out")
-    assert [name for name, content in found.items() if marked(content)] == ["a.seg.dcm"]
+    named = [name for name, content in found.items() if marked(content)]
+    assert named == ["a.pr.dcm", "a.sc.dcm", "a.seg.dcm", "a.sr.dcm"]
 
 
 def test_every_format_was_written(run):

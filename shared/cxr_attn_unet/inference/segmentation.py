@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..io import Radiograph
-from ..output import Field, draw_overlay, save
+from ..output import REPRODUCIBLE, Field, draw_overlay, save
 
 __all__ = ["Segmentation"]
 
@@ -42,6 +42,8 @@ class Segmentation:
             own probabilities, 2 sum(p m) / (sum(p) + sum(m)); 0 where nothing was found. A network can be sure and
             wrong.
         unreliable: by structure, why nothing should be measured on its mask, in words; empty if nothing is wrong.
+        checksums: by structure, the SHA-256 of the weights' file in hexadecimal digits.
+        identity: changes with weights and settings, see :class:`~cxr_attn_unet.inference.Segmenter`.
     """
 
     radiograph: Radiograph
@@ -55,6 +57,8 @@ class Segmentation:
     parts: Mapping[str, Mapping[str, np.ndarray]] = dataclass_field(default_factory=dict)
     raw_confidences: Mapping[str, float] = dataclass_field(default_factory=dict)
     unreliable: Mapping[str, str] = dataclass_field(default_factory=dict)
+    checksums: Mapping[str, str] = dataclass_field(default_factory=dict)
+    identity: str = ""
     _restore: Mapping[str, Callable[[], np.ndarray]] = dataclass_field(repr=False, default_factory=dict)
 
     @cached_property
@@ -77,21 +81,28 @@ class Segmentation:
         """
         return draw_overlay(self.radiograph, self.masks, self.measurements, side, self.field, self.parts)
 
-    def save(self, folder: str | os.PathLike, formats: Sequence[str] = ("png",), stem: str | None = None) -> list[Path]:
+    def save(
+        self,
+        folder: str | os.PathLike,
+        formats: Sequence[str] = ("png",),
+        stem: str | None = None,
+        uids: str = REPRODUCIBLE,
+    ) -> list[Path]:
         """Write the result; each file appears whole or not at all.
 
         Args:
             folder: made if missing.
             formats: of ``cxr_attn_unet.output.FORMATS``.
             stem: start of the files' names; that of the radiograph if not given.
+            uids: of DICOM objects: ``reproducible``, the same for the same results, or ``fresh``.
 
         Returns:
             the files.
 
         Raises:
             ValueError: an unknown format.
-            RadiographError: ``dicom-seg`` for what is not DICOM.
+            RadiographError: a DICOM format for what is not DICOM, or has no UIDs.
             ImportError: the format needs a package that is not installed.
             OSError: cannot be written.
         """
-        return save(self, folder, formats, stem)
+        return save(self, folder, formats, stem, uids)

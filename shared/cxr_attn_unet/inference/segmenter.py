@@ -68,7 +68,7 @@ class _Model:
         postprocessing: what precedes the writing of a file.
         amp: whether the network runs in mixed precision.
         identity: changes with weights and config.
-        weights: SHA-256 of the weights' file, in hexadecimal.
+        checksum: SHA-256 of the weights' file, in hexadecimal digits.
         curve: from the network's confidence to the Dice to expect; ``None`` for weights that were not calibrated.
     """
 
@@ -81,7 +81,7 @@ class _Model:
     postprocessing: Sequence[Callable]
     amp: bool
     identity: str
-    weights: str = ""
+    checksum: str = ""
     curve: Curve | None = None
 
 
@@ -155,7 +155,7 @@ class Segmenter:
         structures: those segmented.
         versions: by structure, the version of the bundle.
         parts: by structure, the names of the parts that are told apart; empty unless asked for.
-        weights: by structure, SHA-256 of the weights' file, in hexadecimal.
+        checksums: by structure, the SHA-256 of the weights' file in hexadecimal digits.
         identity: changes with weights, settings and version; equal identities give equal masks.
         max_pixels: the most pixels that a file may have, see :func:`cxr_attn_unet.io.read_radiograph`.
     """
@@ -176,7 +176,7 @@ class Segmenter:
         self.max_pixels = max_pixels
         self.structures = tuple(model.structure for model in models)
         self.versions = {model.structure: model.version for model in models}
-        self.weights = {model.structure: model.weights for model in models}
+        self.checksums = {model.structure: model.checksum for model in models if model.checksum}
         self.parts: dict[str, tuple[str, ...]] = {}
         if parts:
             told_apart = [model for model in models if model.parts]
@@ -436,6 +436,8 @@ class Segmenter:
             versions=self.versions,
             field=field,
             parts={structure: one.masks for structure, one in parts.items()},
+            checksums=self.checksums,
+            identity=self.identity,
             _restore={structure: one.probability for structure, one in found.items()},
         )
 
@@ -487,7 +489,7 @@ def _load(root: Path, device: torch.device) -> _Model:
     except RuntimeError as error:
         raise cause_of(error) from error
     config = (root / "configs" / "inference.json").read_bytes()
-    weights_hash = sha256(weights)
+    checksum = sha256(weights)
     return _Model(
         structure=structure,
         parts=parts,
@@ -498,8 +500,8 @@ def _load(root: Path, device: torch.device) -> _Model:
         postprocessing=_before_writing(postprocessing),
         amp=amp,
         identity=hashlib.sha256(weights.read_bytes() + config).hexdigest(),
-        weights=weights_hash,
-        curve=curve_of(structure, weights_hash),
+        checksum=checksum,
+        curve=curve_of(structure, checksum),
     )
 
 

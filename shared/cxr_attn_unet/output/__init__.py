@@ -1,11 +1,11 @@
 """Results as files: masks, label maps, NIfTI, DICOM, figures of one radiograph; COCO, Parquet, a report of many."""
 
 from .coco import MaskedImage, write_coco
+from .dicom_identity import FRESH, REPRODUCIBLE, UIDS
 from .formats import (
     COLLECTIONS,
     FORMATS,
     Saved,
-    SegmentedRadiograph,
     check_formats,
     file_names,
     is_dicom_file,
@@ -17,11 +17,15 @@ from .nifti import geometry, save_nifti
 from .overlay import Box, Field, draw_overlay, upright_field
 from .parquet import write_parquet
 from .report import Column, Entry, write_report
+from .result import SegmentedRadiograph
 from .rle import decode, encode
 
 __all__ = [
     "COLLECTIONS",
     "FORMATS",
+    "FRESH",
+    "REPRODUCIBLE",
+    "UIDS",
     "Box",
     "Column",
     "Entry",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 from pydicom import config
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
@@ -16,8 +19,10 @@ from pydicom.uid import UID
 from pydicom.valuerep import DA, DT, TM, validate_value
 
 from ..io import RadiographError
+from ..io.dicom import read_dataset
+from ..io.limits import limited_to
 
-__all__ = ["carry_over"]
+__all__ = ["carry_over", "copy_geometry", "read_header", "set_laterality", "stated_orientation", "without"]
 
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 # of type 2: must be there, may be empty
@@ -32,9 +37,24 @@ MAY_BE_EMPTY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-# A projection has no planes. With a frame of reference, their positions would be asked for; with a spacing, highdicom
-# writes measures that it does not read back without a slice's thickness. The source has both.
-LEFT_OUT = ("FrameOfReferenceUID", "PixelSpacing")
+# A projection has no planes; with the position of one, highdicom would ask for spacing and thickness of slices.
+LEFT_OUT = (
+    "ImageCenterPointCoordinatesSequence",
+    "ImageOrientationPatient",
+    "ImageOrientationSlide",
+    "ImagePositionPatient",
+)
+# what a viewer needs to lay an object over a radiograph; the first one may be empty, the others not
+GEOMETRY = (
+    "PatientOrientation",
+    "FrameOfReferenceUID",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "PixelSpacing",
+    "PixelSpacingCalibrationType",
+    "PixelSpacingCalibrationDescription",
+    "EstimatedRadiographicMagnificationFactor",
+)
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SEXES = ("M", "F", "O")
 PATIENT_GROUPS = (0x0010, 0x0012)  # patient, clinical trial
@@ -65,6 +85,72 @@ UTF_8 = "ISO_IR 192"
 UNDECODABLE = "\ufffd"  # what stands for bytes that the character set does not have
 
 logger = logging.getLogger(__name__)
+
+
+def read_header(path: str | os.PathLike, masks: Mapping[str, np.ndarray], form: str) -> tuple[Dataset, list[str]]:
+    """The header of a DICOM radiograph to which an object refers, see :func:`carry_over`.
+
+    Args:
+        path: the file.
+        masks: by structure, ``(rows, columns)`` over the file's own pixels.
+        form: the object's format, for messages.
+
+    Raises:
+        RadiographError: it has no UIDs to refer to, or a mask has another size.
+    """
+    # which was within the limit when it was segmented
+    with limited_to(sys.maxsize):
+        source = read_dataset(path)
+    header, notes = carry_over(source, path)
+    size = (header.get("Rows"), header.get("Columns"))
+    for structure, mask in masks.items():
+        if mask.shape != size:
+            raise RadiographError(
+                f"{path}: the mask of {structure} is {mask.shape} (rows, columns), but the header says {size}. "
+                f"Choose another format than {form}."
+            )
+    return header, notes
+
+
+def copy_geometry(header: Dataset, target: Dataset, names: Sequence[str] = GEOMETRY) -> None:
+    """Copy what says how the radiograph's pixels lie in the patient, as far as the radiograph has it.
+
+    Args:
+        header: see :func:`carry_over`.
+        target: an object over the same pixels.
+        names: keywords.
+    """
+    for name in names:
+        if header.get(name):
+            target[name] = header[name]
+    if len(stated_orientation(header)) != 2:
+        target.PatientOrientation = None
+
+
+def stated_orientation(header: Dataset) -> tuple[str, ...]:
+    """The values of PatientOrientation; two where it is what the standard asks for."""
+    value = header.get("PatientOrientation")
+    if not value:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    return tuple(str(one) for one in value)
+
+
+def without(header: Dataset, names: Collection[str]) -> Dataset:
+    """A copy of a header without some elements, given by keyword."""
+    copy = Dataset()
+    copy.file_meta = header.file_meta
+    for element in header:
+        if element.keyword not in names:
+            copy.add(element)
+    return copy
+
+
+def set_laterality(header: Dataset, target: Dataset) -> None:
+    """Laterality of a series, which must be there; empty unless the radiograph states one: a chest has both sides."""
+    value = header.get("Laterality")
+    target.Laterality = value if value in ("R", "L") else None
 
 
 def carry_over(source: Dataset, path: str | os.PathLike) -> tuple[Dataset, list[str]]:
@@ -102,10 +188,12 @@ def carry_over(source: Dataset, path: str | os.PathLike) -> tuple[Dataset, list[
             setattr(header, name, None)
     for name in LEFT_OUT:
         header.pop(name, None)
+    if not header.get("FrameOfReferenceUID"):
+        header.pop("FrameOfReferenceUID", None)
     _set_characters(header)
     notes = []
     if empty:
-        notes.append(f"left empty in the DICOM segmentation, for DICOM does not allow the value: {', '.join(empty)}")
+        notes.append(f"left empty in DICOM results, for DICOM does not allow the value: {', '.join(empty)}")
     return header, notes
 
 
@@ -113,19 +201,19 @@ def _check_identity(source: Dataset, path: str | os.PathLike) -> None:
     lacking = [name for name in IDENTITY if not source.get(name)]
     if lacking:
         raise RadiographError(
-            f"{path}: has no {', '.join(lacking)}, to which a segmentation must refer. Export it again, or choose "
-            "another format than dicom-seg."
+            f"{path}: has no {', '.join(lacking)}, to which a DICOM result must refer. Export it again from the "
+            "archive, or choose formats that do not begin with dicom."
         )
     for name in IDENTITY:
         if not _is_sound(source[name], unknown_characters=False):
             raise RadiographError(
-                f"{path}: its {name} is no UID, to which a segmentation must refer. Export it again, or choose another "
-                "format than dicom-seg."
+                f"{path}: its {name} is no UID, to which a DICOM result must refer. Export it again from the archive, "
+                "or choose formats that do not begin with dicom."
             )
     if UID(source.SOPClassUID).is_private:
         raise RadiographError(
-            f"{path}: its kind of object (SOPClassUID {source.SOPClassUID}) is one of its vendor's own, of which no "
-            "segmentation can be made. Choose another format than dicom-seg."
+            f"{path}: its kind of object (SOPClassUID {source.SOPClassUID}) is one of its vendor's own, to which no "
+            "DICOM result can refer. Choose formats that do not begin with dicom."
         )
 
 

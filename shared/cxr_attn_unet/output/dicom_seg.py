@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
-from pydicom.uid import generate_uid
+from pydicom.uid import UID
 
 from ..files import written
 from ..io import RadiographError
-from ..io.dicom import read_dataset
-from ..io.limits import limited_to
 from ..structures import REGISTRY, Code, parts_of
-from .dicom_header import carry_over
+from .dicom_header import copy_geometry, read_header, without
+from .dicom_identity import NAME, REPRODUCIBLE, Uids, algorithm_parameters, equipment
 
 if TYPE_CHECKING:
     import highdicom as hd
@@ -27,7 +25,6 @@ __all__ = ["check_codes", "write_dicom_seg"]
 
 ANATOMICAL_STRUCTURE = ("123037004", "SCT", "Anatomical Structure")  # category, PS3.16 CID 7150
 ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
-NAME = "cxr-attn-unet"
 UNCERTAIN_NAME = "Which one it is, is uncertain"
 
 
@@ -74,6 +71,9 @@ def write_dicom_seg(
     versions: Mapping[str, str] | None = None,
     parts: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     uncertain: Collection[str] = (),
+    checksums: Mapping[str, str] | None = None,
+    identity: str = "",
+    uids: str = REPRODUCIBLE,
 ) -> list[str]:
     """Write the masks of a radiograph as one binary Segmentation, one segment per structure; overlaps are kept.
 
@@ -91,31 +91,27 @@ def write_dicom_seg(
         versions: by structure, of the weights.
         parts: by structure and name, masks as those of structures.
         uncertain: structures whose parts may be taken for one another; their segments' descriptions say so.
+        checksums: by structure, the SHA-256 of the weights.
+        identity: of weights and settings.
+        uids: of :data:`~cxr_attn_unet.output.dicom_identity.UIDS`.
 
     Returns:
         what was not carried over from the source because it breaks the rules of DICOM, in words; empty if nothing.
 
     Raises:
         RadiographError: the source lacks a UID, a mask has another size, or there is nothing to write.
-        ValueError: a mask of a structure that has no code here.
+        ValueError: a mask of a structure that has no code here, or an unknown kind of UIDs.
     """
-    # which was within the limit when it was segmented
-    with limited_to(sys.maxsize):
-        data = read_dataset(source)
-    header, notes = carry_over(data, source)
     check_codes(masks)
+    header, notes = read_header(source, masks, "dicom-seg")
     found = {structure: mask for structure, mask in masks.items() if mask.any()}
     if not found:
         raise RadiographError(f"{source}: nothing was found in it, so there is no segmentation to write.")
-    size = (data.get("Rows"), data.get("Columns"))
-    for structure, mask in found.items():
-        if mask.shape != size:
-            raise RadiographError(
-                f"{source}: the mask of {structure} is {mask.shape} (rows, columns), but the header says {size}. "
-                "Choose another format than dicom-seg."
-            )
     segments = [*_segments_of_structures(found), *_segments_of_parts(parts or {}, uncertain)]
-    segmentation = _segmentation(header, segments, version, versions or {})
+    made = _Made(version, versions or {}, checksums or {}, identity)
+    content = {f"{segment.structure} {segment.label} {segment.comment}": segment.mask for segment in segments}
+    own = Uids(uids, header, "dicom-seg", version, identity, content)
+    segmentation = _segmentation(header, segments, made, own)
     with written(Path(path)) as temporary:
         segmentation.save_as(temporary)
     return notes
@@ -148,42 +144,66 @@ def _segments_of_parts(parts: Mapping[str, Mapping[str, np.ndarray]], uncertain:
     return segments
 
 
-def _segmentation(
-    header: pydicom.Dataset, segments: Iterable[_Segment], version: str, versions: Mapping[str, str]
-) -> Any:
+@dataclass(frozen=True)
+class _Made:
+    """What made the masks.
+
+    Attributes:
+        version: of this package.
+        versions: by structure, of the weights.
+        checksums: by structure, the SHA-256 of the weights.
+        identity: of weights and settings.
+    """
+
+    version: str
+    versions: Mapping[str, str]
+    checksums: Mapping[str, str]
+    identity: str
+
+
+def _segmentation(header: pydicom.Dataset, segments: Iterable[_Segment], made: _Made, uids: Uids) -> Any:
     """The object of segments."""
     import highdicom as hd  # an extra
 
     descriptions = []
     masks = []
     for number, segment in enumerate(segments, 1):
-        descriptions.append(_description(number, segment, versions.get(segment.structure, version)))
+        descriptions.append(_description(number, segment, made))
         masks.append(segment.mask)
+    # highdicom does not read back measures of pixels without the thickness of a slice, which a projection has not
     segmentation = hd.seg.Segmentation(
-        [header],
+        [without(header, ["PixelSpacing"])],
         np.stack(masks, -1)[None].astype(np.uint8),
         hd.seg.SegmentationTypeValues.BINARY,
         descriptions,
-        series_instance_uid=generate_uid(),
+        series_instance_uid=uids("series"),
         series_number=1,
-        sop_instance_uid=generate_uid(),
+        sop_instance_uid=uids("instance"),
         instance_number=1,
-        manufacturer=NAME,
-        manufacturer_model_name=NAME,
-        software_versions=version,
-        device_serial_number="none",  # required; software has none
         content_label="CHEST_ANATOMY",
+        **equipment(made.version, made.versions, made.checksums),
     )
+    _set_dimensions(segmentation, uids("dimensions"))
+    copy_geometry(header, segmentation)
     segmentation.SeriesDescription = "Lungs, heart, clavicles and ribs"
     return segmentation
 
 
-def _description(number: int, segment: _Segment, version: str) -> hd.seg.SegmentDescription:
-    """The description of a segment; ``version`` is that of the weights."""
+def _set_dimensions(segmentation: pydicom.Dataset, uid: UID) -> None:
+    """Give the object's one dimension organisation another UID, in all places that name it."""
+    for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
+        item.DimensionOrganizationUID = uid
+
+
+def _description(number: int, segment: _Segment, made: _Made) -> hd.seg.SegmentDescription:
+    """The description of a segment."""
     import highdicom as hd
 
     algorithm = hd.AlgorithmIdentificationSequence(
-        f"{NAME} {segment.structure}", hd.sr.CodedConcept(*ARTIFICIAL_INTELLIGENCE), version
+        f"{NAME} {segment.structure}",
+        hd.sr.CodedConcept(*ARTIFICIAL_INTELLIGENCE),
+        made.versions.get(segment.structure, made.version),
+        parameters=algorithm_parameters(segment.structure, made.version, made.checksums, made.identity),
     )
     description = hd.seg.SegmentDescription(
         number,

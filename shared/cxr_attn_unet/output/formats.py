@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -16,13 +15,18 @@ from .. import __version__
 from ..analysis.parts import UNCERTAIN
 from ..figures import COLOURS, four_around
 from ..files import radiograph_stem, written
-from ..io import Radiograph, RadiographError
+from ..io import RadiographError
 from ..io.dicom import is_dicom
 from ..structures import colour_of, label_values, part_values
+from .dicom_gsps import write_dicom_gsps
+from .dicom_identity import REPRODUCIBLE
+from .dicom_sc import write_dicom_sc
 from .dicom_seg import check_codes, write_dicom_seg
+from .dicom_sr import write_dicom_sr
 from .masks import label_map, one_bit_png, part_label_map
 from .nifti import save_nifti
-from .overlay import Field, draw_overlay, upright_field
+from .overlay import draw_overlay, upright_field
+from .result import SegmentedRadiograph
 
 __all__ = [
     "COLLECTIONS",
@@ -42,34 +46,6 @@ JPEG_QUALITY = 88
 CORNERS = 4  # of the figure
 
 
-class SegmentedRadiograph(Protocol):
-    """What the formats write, such as a :class:`~cxr_attn_unet.inference.Segmentation`."""
-
-    @property
-    def radiograph(self) -> Radiograph:
-        """The radiograph as read."""
-
-    @property
-    def masks(self) -> Mapping[str, np.ndarray]:
-        """By structure, ``(rows, columns)`` bool over the file's own pixels, as stored."""
-
-    @property
-    def measurements(self) -> Mapping[str, float | str | None]:
-        """See :func:`cxr_attn_unet.analysis.measure`."""
-
-    @property
-    def versions(self) -> Mapping[str, str]:
-        """By structure, the version of the weights."""
-
-    @property
-    def field(self) -> Field | None:
-        """The part of the radiograph that pictures show; all of it if ``None``."""
-
-    @property
-    def parts(self) -> Mapping[str, Mapping[str, np.ndarray]]:
-        """By structure and name of the part, masks as those of structures; empty if no parts are wanted."""
-
-
 @dataclass(frozen=True)
 class Format:
     """A format of one radiograph's results.
@@ -77,8 +53,8 @@ class Format:
     Attributes:
         description: for ``--help``.
         ending: of the file's name behind the stem; with ``{structure}`` in it, there is one file per structure.
-        write: takes the results and a path by structure, or by ``""`` where there is one file; returns what was odd
-            while it wrote, in words.
+        write: takes the results, a path by structure, or by ``""`` where there is one file, and the kind of UIDs;
+            returns what was odd while it wrote, in words.
         packages: what it needs beyond the package's own dependencies.
         dicom_only: whether only DICOM radiographs have it.
         parts_ending: of the names of more files, where parts are wanted; with ``{structure}`` in it, and ``{part}`` if
@@ -88,7 +64,7 @@ class Format:
 
     description: str
     ending: str
-    write: Callable[[SegmentedRadiograph, Mapping[str, Path]], list[str] | None]
+    write: Callable[[SegmentedRadiograph, Mapping[str, Path], str], list[str] | None]
     packages: tuple[str, ...] = ()
     dicom_only: bool = False
     parts_ending: str = ""
@@ -110,7 +86,7 @@ class Collection:
     packages: tuple[str, ...]
 
 
-def _write_png(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+def _write_png(result: SegmentedRadiograph, paths: Mapping[str, Path], _uids: str) -> None:
     for structure, path in paths.items():
         with written(path) as temporary:
             temporary.write_bytes(one_bit_png(result.masks[structure]))
@@ -122,7 +98,7 @@ def _write_png_of_parts(result: SegmentedRadiograph, paths: Mapping[tuple[str, s
             temporary.write_bytes(one_bit_png(result.parts[structure][part]))
 
 
-def _write_nifti(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+def _write_nifti(result: SegmentedRadiograph, paths: Mapping[str, Path], _uids: str) -> None:
     for structure, path in paths.items():
         save_nifti(result.masks[structure].astype(np.uint8), result.radiograph, path)
 
@@ -132,7 +108,7 @@ def _write_nifti_of_parts(result: SegmentedRadiograph, paths: Mapping[tuple[str,
         save_nifti(result.parts[structure][part].astype(np.uint8), result.radiograph, path)
 
 
-def _write_label_map(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+def _write_label_map(result: SegmentedRadiograph, paths: Mapping[str, Path], _uids: str) -> None:
     picture = Image.fromarray(label_map(result.masks))
     # a palette shows the labels in colour; the values stay what they are
     palette = [0, 0, 0]
@@ -153,7 +129,7 @@ def _write_label_map_of_parts(result: SegmentedRadiograph, paths: Mapping[tuple[
         _save_picture(picture, path, optimize=True)
 
 
-def _write_label_map_nifti(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+def _write_label_map_nifti(result: SegmentedRadiograph, paths: Mapping[str, Path], _uids: str) -> None:
     save_nifti(label_map(result.masks), result.radiograph, paths[""])
 
 
@@ -162,22 +138,59 @@ def _write_label_map_nifti_of_parts(result: SegmentedRadiograph, paths: Mapping[
         save_nifti(part_label_map(structure, result.parts[structure]), result.radiograph, path)
 
 
-def _write_dicom_seg(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> list[str]:
+def _write_dicom_seg(result: SegmentedRadiograph, paths: Mapping[str, Path], uids: str) -> list[str]:
+    source = _dicom_source(result, "dicom-seg")
+    uncertain = ["ribs"] if result.measurements.get("ribs_numbering") == UNCERTAIN else []
+    return write_dicom_seg(
+        paths[""],
+        source,
+        result.masks,
+        __version__,
+        result.versions,
+        result.parts,
+        uncertain,
+        checksums=result.checksums,
+        identity=result.identity,
+        uids=uids,
+    )
+
+
+def _write_dicom_sr(result: SegmentedRadiograph, paths: Mapping[str, Path], uids: str) -> list[str]:
+    _dicom_source(result, "dicom-sr")
+    return write_dicom_sr(paths[""], result, __version__, uids)
+
+
+def _write_dicom_gsps(result: SegmentedRadiograph, paths: Mapping[str, Path], uids: str) -> list[str]:
+    _dicom_source(result, "dicom-gsps")
+    return write_dicom_gsps(paths[""], result, __version__, uids)
+
+
+def _write_dicom_sc(result: SegmentedRadiograph, paths: Mapping[str, Path], uids: str) -> list[str]:
+    _dicom_source(result, "dicom-sc")
+    return write_dicom_sc(paths[""], result, _overlay(result), __version__, uids)
+
+
+def _dicom_source(result: SegmentedRadiograph, form: str) -> str:
+    """The DICOM file to which an object refers.
+
+    Raises:
+        RadiographError: the radiograph is of another kind.
+    """
     source = result.radiograph.path
     if not is_dicom_file(source):
-        raise RadiographError(f"{source}: not DICOM, which dicom-seg needs. Choose another format.")
-    uncertain = ["ribs"] if result.measurements.get("ribs_numbering") == UNCERTAIN else []
-    return write_dicom_seg(paths[""], source, result.masks, __version__, result.versions, result.parts, uncertain)
+        raise RadiographError(f"{source}: not DICOM, which {form} needs. Choose another format.")
+    return source
 
 
-def _write_overlay(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
-    picture = draw_overlay(
-        result.radiograph, result.masks, result.measurements, OVERLAY_SIDE, result.field, result.parts
-    )
-    _save_picture(picture, paths[""], quality=JPEG_QUALITY)
+def _write_overlay(result: SegmentedRadiograph, paths: Mapping[str, Path], _uids: str) -> None:
+    _save_picture(_overlay(result), paths[""], quality=JPEG_QUALITY)
 
 
-def _write_figure(result: SegmentedRadiograph, paths: Mapping[str, Path]) -> None:
+def _overlay(result: SegmentedRadiograph) -> Image.Image:
+    return draw_overlay(result.radiograph, result.masks, result.measurements, OVERLAY_SIDE, result.field, result.parts)
+
+
+def _write_figure(result: SegmentedRadiograph, paths: Mapping[str, Path], _uids: str) -> None:
     shown = {structure: result.masks[structure] for structure in list(result.masks)[:CORNERS]}
     pixels, masks = upright_field(result.radiograph, shown, result.field)
     _save_picture(four_around(pixels, masks), paths[""], optimize=True)
@@ -222,6 +235,27 @@ FORMATS: dict[str, Format] = {
         "a DICOM Segmentation, STEM.seg.dcm, of DICOM radiographs",
         ".seg.dcm",
         _write_dicom_seg,
+        packages=("highdicom",),
+        dicom_only=True,
+    ),
+    "dicom-sr": Format(
+        "measurements as a DICOM Structured Report, STEM.sr.dcm, of DICOM radiographs",
+        ".sr.dcm",
+        _write_dicom_sr,
+        packages=("highdicom",),
+        dicom_only=True,
+    ),
+    "dicom-gsps": Format(
+        "outlines and diameters as a DICOM presentation state, STEM.pr.dcm, of DICOM radiographs",
+        ".pr.dcm",
+        _write_dicom_gsps,
+        packages=("highdicom",),
+        dicom_only=True,
+    ),
+    "dicom-sc": Format(
+        "the overlay as a DICOM Secondary Capture, STEM.sc.dcm, of DICOM radiographs",
+        ".sc.dcm",
+        _write_dicom_sc,
         packages=("highdicom",),
         dicom_only=True,
     ),
@@ -316,7 +350,11 @@ def _unknown(form: str) -> str:
 
 
 def save(
-    result: SegmentedRadiograph, folder: str | os.PathLike, formats: Sequence[str] = ("png",), stem: str | None = None
+    result: SegmentedRadiograph,
+    folder: str | os.PathLike,
+    formats: Sequence[str] = ("png",),
+    stem: str | None = None,
+    uids: str = REPRODUCIBLE,
 ) -> list[Path]:
     """Write the results of a radiograph; each file appears whole or not at all.
 
@@ -325,17 +363,18 @@ def save(
         folder: made if missing.
         formats: of :data:`FORMATS`.
         stem: start of the files' names; that of the radiograph if not given.
+        uids: of DICOM objects: ``reproducible``, the same for the same results, or ``fresh``.
 
     Returns:
         the files.
 
     Raises:
         ValueError: an unknown format, or a structure that it cannot hold.
-        RadiographError: ``dicom-seg`` for what is not DICOM.
+        RadiographError: a DICOM format for what is not DICOM, or has no UIDs.
         ImportError: the format needs a package that is not installed.
         OSError: cannot be written.
     """
-    return save_with_notes(result, folder, formats, stem).files
+    return save_with_notes(result, folder, formats, stem, uids).files
 
 
 @dataclass(frozen=True)
@@ -352,7 +391,11 @@ class Saved:
 
 
 def save_with_notes(
-    result: SegmentedRadiograph, folder: str | os.PathLike, formats: Sequence[str] = ("png",), stem: str | None = None
+    result: SegmentedRadiograph,
+    folder: str | os.PathLike,
+    formats: Sequence[str] = ("png",),
+    stem: str | None = None,
+    uids: str = REPRODUCIBLE,
 ) -> Saved:
     """As :func:`save`, and also says what was odd, such as header values that a format cannot hold."""
     if stem is None:
@@ -361,9 +404,10 @@ def save_with_notes(
     for form in dict.fromkeys(formats):
         names = _names(stem, list(result.masks), form)
         paths = {structure: Path(folder) / name for structure, name in names.items()}
-        notes = FORMATS[form].write(result, paths)
+        notes = FORMATS[form].write(result, paths, uids)
         saved.files.extend(paths.values())
-        saved.notes.extend(notes or ())
+        # several DICOM formats say the same of one header
+        saved.notes.extend(note for note in notes or () if note not in saved.notes)
         saved.files.extend(_save_parts(result, folder, form, stem))
     return saved
 

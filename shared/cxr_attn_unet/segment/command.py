@@ -11,7 +11,7 @@ from pathlib import Path
 from ..bundle import bundles_folder
 from ..inference.segmenter import Segmenter, bundle_structures
 from ..io.limits import DEFAULT_MAX_PIXELS, MAX_PIXELS_VARIABLE, max_pixels
-from ..output import COLLECTIONS, FORMATS, check_formats
+from ..output import COLLECTIONS, FORMATS, REPRODUCIBLE, UIDS, check_formats
 from ..structures import BUNDLE_SUFFIX
 from ..trust import remember, trust_file
 from .inputs import find_inputs
@@ -75,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tell parts apart too: ribs by side and number, lungs and clavicles by side; needs bundles whose "
         "networks can",
     )
+    parser.add_argument(
+        "--uids",
+        choices=UIDS,
+        default=REPRODUCIBLE,
+        help="of DICOM results: the same whenever the same results are written, or fresh ones (default: reproducible)",
+    )
     parser.add_argument("--workers", type=int, default=2, help="threads that read, and as many that write (default: 2)")
     parser.add_argument(
         "--max-pixels",
@@ -88,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with-identifiers",
         action="store_true",
         help="add patient, accession number and UIDs of DICOM radiographs to measurements.csv and parquet; without it, "
-        "nothing but DICOM Segmentations holds them",
+        "nothing but DICOM results holds them",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html")
 
@@ -133,6 +139,7 @@ def main(options: argparse.Namespace) -> int:
         report=not options.no_report,
         ignored=found.ignored,
         with_identifiers=options.with_identifiers,
+        uids=options.uids,
     )
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..inference.segmenter import Segmenter
 from ..io import describe_ignored
+from ..output import REPRODUCIBLE
 from .inputs import Failure, Input
 from .journal import Journal
 from .pipeline import Pipeline
@@ -38,6 +39,7 @@ def segment_files(
     report: bool = True,
     ignored: Mapping[str, int] | None = None,
     with_identifiers: bool = False,
+    uids: str = REPRODUCIBLE,
 ) -> int:
     """Segment files and write everything that is asked for; what fails is listed and does not stop the others.
 
@@ -53,11 +55,12 @@ def segment_files(
         report: write ``report.html``.
         ignored: numbers of files that are of no kind that is read, by kind; said at the end.
         with_identifiers: say in ``measurements.csv`` and Parquet who a DICOM radiograph is of.
+        uids: of DICOM objects, see :data:`cxr_attn_unet.output.UIDS`.
 
     Returns:
         exit status: 0, 1 if some failed, 130 if interrupted.
     """
-    settings = Settings.of(segmenter, output, formats, report, with_identifiers)
+    settings = Settings.of(segmenter, output, formats, report, with_identifiers, uids)
     journal = Journal(settings.output / JOURNAL)
     done = set() if overwrite else {entry.stem for entry in inputs if is_finished(entry, journal, settings)}
     todo = [entry for entry in inputs if entry.stem not in done]

@@ -153,7 +153,7 @@ class Pipeline:
         settings = self._settings
         entry = opened.entry
         self._journal.withdraw(entry.stem)
-        saved = save_with_notes(found, settings.output, settings.formats_of(entry.path), entry.stem)
+        saved = save_with_notes(found, settings.output, settings.formats_of(entry.path), entry.stem, settings.uids)
         if settings.report:
             with written(settings.output / thumbnail(entry.stem)) as temporary:
                 found.plot(THUMBNAIL_SIDE).save(temporary, format="JPEG", quality=THUMBNAIL_QUALITY)

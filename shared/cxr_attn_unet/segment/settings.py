@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..inference.segmenter import Segmenter
-from ..output import FORMATS, file_names, is_dicom_file
+from ..output import FORMATS, REPRODUCIBLE, file_names, is_dicom_file
 from .inputs import Input
 from .journal import Journal
 from .record import Record, file_state
@@ -33,6 +33,7 @@ class Settings:
         report: whether ``report.html`` is written.
         parts: by structure, the names of the parts that are told apart.
         with_identifiers: whether tables say who a DICOM radiograph is of.
+        uids: of DICOM objects, see :data:`cxr_attn_unet.output.UIDS`.
     """
 
     output: Path
@@ -44,6 +45,7 @@ class Settings:
     report: bool = True
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     with_identifiers: bool = False
+    uids: str = REPRODUCIBLE
 
     @classmethod
     def of(
@@ -53,6 +55,7 @@ class Settings:
         formats: Sequence[str],
         report: bool,
         with_identifiers: bool = False,
+        uids: str = REPRODUCIBLE,
     ) -> Settings:
         """Those of a run with a segmenter."""
         return cls(
@@ -65,6 +68,7 @@ class Settings:
             report=report,
             parts=segmenter.parts,
             with_identifiers=with_identifiers,
+            uids=uids,
         )
 
     @property

@@ -193,7 +193,7 @@ def calibrate(structure: str, options: argparse.Namespace) -> tuple[dict[str, An
     """
     sections = usable(options.dataset_dir, structure)
     segmenter = Segmenter.from_bundles([structure], options.bundles)
-    weights = segmenter.weights[structure][:16]
+    weights = segmenter.checksums[structure][:16]
     known = Measured(options.work, weights)
     training = drawn(sections["training"], options.count, options.seed)
     validation = drawn(sections["validation"], options.validation_count, options.seed)
