@@ -1,6 +1,7 @@
 """All structures of a radiograph in one call."""
 
 import doctest
+import hashlib
 import shutil
 from dataclasses import replace
 
@@ -189,6 +190,11 @@ def test_nothing_found(heart):
     assert found.warnings
     assert found.measurements["cardiothoracic_ratio"] is None
     assert found.plot(128).width == 128
+
+
+def test_checksums_are_those_of_the_weights(heart):
+    weights = REPOSITORY / "bundles" / "heart_attn_unet" / "models" / "model.pt"
+    assert heart.checksums == {"heart": hashlib.sha256(weights.read_bytes()).hexdigest()}
 
 
 def test_identity_changes_with_what_changes_masks(heart):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -48,7 +49,8 @@ def out(tmp_path):
     return tmp_path / "out"
 
 
-FORMS = ("png", "labelmap", "labelmap-nifti", "nifti", "dicom-seg", "overlay", "figure", "coco", "parquet")
+FORMS = ("png", "labelmap", "labelmap-nifti", "nifti", "dicom-seg", "dicom-sr", "dicom-gsps", "dicom-sc")
+FORMS += ("overlay", "figure", "coco", "parquet")
 STEMS = ("a", "b", os.path.join("sub", "c"))
 
 
@@ -97,8 +99,20 @@ def seen_labels(masks):
 def test_every_format_has_its_files(everything):
     endings = [f"_{name}{suffix}" for name in label_values() for suffix in (".png", ".nii.gz")]
     endings += ["_labels.png", "_labels.nii.gz", "_overlay.jpg", "_figure.png"]
-    tables = {"measurements.csv", "report.html", "coco.json", "segmentations.parquet", "b.seg.dcm"}
+    tables = {"measurements.csv", "report.html", "coco.json", "segmentations.parquet"}
+    tables |= {f"b.{kind}.dcm" for kind in ("seg", "sr", "pr", "sc")}
     assert results(everything) == {stem + ending for stem in STEMS for ending in endings} | tables
+
+
+@pytest.mark.parametrize(("kind", "same"), [("reproducible", True), ("fresh", False)])
+def test_uids_of_dicom_results_are_of_the_kind_asked_for(radiographs, tmp_path, kind, same):
+    pytest.importorskip("highdicom")
+    made = []
+    for name in ("first", "second"):
+        options = ("--format", "dicom-sr", "--uids", kind, *HEART)
+        assert segment(radiographs / "b.dcm", "-o", tmp_path / name, *options) == 0
+        made.append(pydicom.dcmread(tmp_path / name / "b.sr.dcm").SOPInstanceUID)
+    assert (made[0] == made[1]) is same
 
 
 def test_masks_lie_over_the_files_own_pixels(masks):
