@@ -238,8 +238,8 @@ def test_outlines_filled_again_are_the_mask(written, source, tmp_path):
     for line in sorted(lines, key=lambda points: -np.ptp(points, 0).sum())[:2]:
         ImageDraw.Draw(large).polygon([(4 * x, 4 * y) for x, y in line], fill=1)
     filled = np.asarray(large)[2::4, 2::4]
-    upright = upright_masks(mask.shape if source != "on its side" else mask.shape[::-1])["lungs"]
-    assert (filled ^ mask).sum() <= 100 + 8, upright.sum()
+    # of the 100 pixels of the hole, and a few at corners that the outline cuts
+    assert (filled ^ mask).sum() <= 108
 
 
 def test_a_hole_has_an_outline(written):
