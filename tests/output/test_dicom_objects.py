@@ -6,6 +6,7 @@ import pytest
 from dicom_results import COLUMNS, PIXELS, ROWS, SOURCES, output_of, results, upright_masks, write_source
 from PIL import Image, ImageDraw
 
+from cxr_attn_unet.analysis.measurements import measure, withheld
 from cxr_attn_unet.io import RadiographError, read_radiograph
 from cxr_attn_unet.output import save
 from samples import write_picture
@@ -47,6 +48,22 @@ def measurements(path, group: str) -> dict:
 
 def test_a_report_has_the_ratio(written):
     assert measurements(written("bare DX", "dicom-sr"), "heart and thorax")["Cardiothoracic ratio"] == (0.3846, "1")
+
+
+def withheld_measurements(unreliable: str) -> dict:
+    """What is measured of a bare radiograph if a structure is not reliable."""
+    return withheld(measure(upright_masks((ROWS, COLUMNS)), None), [unreliable])
+
+
+@pytest.mark.parametrize(("unreliable", "left"), [("heart", ["Diameter Thorax"]), ("lungs", ["Diameter Heart"])])
+def test_a_report_leaves_out_what_hangs_on_an_unreliable_structure(written, unreliable, left):
+    path = written("bare DX", "dicom-sr", measurements=withheld_measurements(unreliable))
+    assert list(measurements(path, "heart and thorax")) == left
+
+
+def test_a_report_has_no_group_of_heart_and_thorax_where_nothing_of_it_is_reliable(written):
+    values = withheld(withheld_measurements("heart"), ["lungs"])
+    assert "heart and thorax" not in groups(written("bare DX", "dicom-sr", measurements=values))
 
 
 def test_a_report_has_the_diameters_in_pixels_where_no_spacing_is_known(written):
@@ -184,6 +201,33 @@ def test_other_weights_or_settings_have_other_uids(written, form):
     assert not uids(written("bare DX", form)) & uids(written("bare DX", form, "again", identity="other"))
 
 
+def lung_parts() -> dict:
+    """Both lungs of a bare radiograph as parts."""
+    lungs = upright_masks((ROWS, COLUMNS))["lungs"]
+    right = np.arange(COLUMNS) < COLUMNS // 2
+    return {"lungs": {"right_lung": lungs & right, "left_lung": lungs & ~right}}
+
+
+def test_a_segmentation_with_other_parts_has_other_uids(written):
+    assert not uids(written("bare DX", "dicom-seg")) & uids(
+        written("bare DX", "dicom-seg", "again", parts=lung_parts())
+    )
+
+
+def test_a_parts_segment_names_the_weights_of_its_structure(written, tmp_path):
+    segment = pydicom.dcmread(written("bare DX", "dicom-seg", parts=lung_parts())).SegmentSequence[2]
+    parameters = segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmParameters
+    assert f"weights SHA-256={results(tmp_path / 'a.dcm').checksums['lungs']}" in parameters
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_was_segmented_is_written_whatever_the_limit_on_pixels(tmp_path, monkeypatch, form):
+    found = results(write_source(tmp_path))
+    monkeypatch.setenv("CXR_MAX_PIXELS", "10")
+    (path,) = save(found, tmp_path / "out", [form])
+    assert path.is_file()
+
+
 def test_all_uids_of_a_report_are_the_same_again(written):
     first = pydicom.dcmread(written("bare DX", "dicom-sr"))
     second = pydicom.dcmread(written("bare DX", "dicom-sr", "again"))
@@ -227,6 +271,12 @@ def annotations(path) -> dict:
 
 def test_a_presentation_state_has_a_layer_for_each_structure_and_the_diameters(written):
     assert list(annotations(written("bare DX", "dicom-gsps"))) == ["LUNGS", "HEART", "DIAMETERS"]
+
+
+@pytest.mark.parametrize("unreliable", ["heart", "lungs"])
+def test_a_presentation_state_has_no_diameters_where_a_structure_is_unreliable(written, unreliable):
+    path = written("bare DX", "dicom-gsps", measurements=withheld_measurements(unreliable))
+    assert list(annotations(path)) == ["LUNGS", "HEART"]
 
 
 @pytest.mark.parametrize("source", ["bare DX", "on its side", "mirrored"])
