@@ -17,6 +17,7 @@ import torch
 from conftest import REPOSITORY
 from cxr_attn_unet.networks import build_network
 from cxr_attn_unet.structures import part_names
+from cxr_attn_unet.trust import remember
 from cxr_attn_unet_dev.configs import configs_of
 from cxr_attn_unet_dev.json_style import format_json
 from cxr_attn_unet_dev.tools.release_weights import release
@@ -61,7 +62,7 @@ def _pass_on(convolution: torch.nn.Conv2d, normalisation: torch.nn.BatchNorm2d) 
 
 
 def write_bundle(folder: Path, structure: str = "ribs", with_parts: bool = True) -> Path:
-    """``STRUCTURE_attn_unet`` in a folder, with all parts of the registry or none."""
+    """``STRUCTURE_attn_unet`` in a folder, with all parts of the registry or none; trusted from here on."""
     bundle = folder / f"{structure}_attn_unet"
     shutil.copytree(
         REPOSITORY / "bundles" / bundle.name / "configs", bundle / "configs", ignore=shutil.ignore_patterns("*.conf")
@@ -86,6 +87,7 @@ def write_bundle(folder: Path, structure: str = "ribs", with_parts: bool = True)
         about["network_data_format"][kind][name]["spatial_shape"] = [SIDE, SIDE]
     metadata.write_text(json.dumps(about))
     release(grey_network(len(parts)).state_dict(), bundle)
+    remember([bundle])  # within the tests' own configuration, see conftest.py
     return bundle
 
 
