@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 from typing import IO
 
 import numpy as np
@@ -13,6 +12,7 @@ from . import tiff
 from .content import what_is
 from .limits import check_size
 from .radiograph import Orientation, RadiographError
+from .silence import without_warnings
 
 __all__ = ["SUFFIXES", "is_lossy", "open_picture", "read", "read_labels"]
 
@@ -110,8 +110,7 @@ def check_colours(image: Image.Image, path: str) -> None:
 def _open(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
     """The picture, or where Pillow cannot read it its pixels ``(rows, columns)`` float32, and its orientation."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd TIFF tags, large but sound images
+        with without_warnings():  # of odd TIFF tags
             return _opened(path)
     except (RadiographError, MemoryError):
         raise

@@ -1,0 +1,44 @@
+"""Warnings of other libraries that say nothing to those who read radiographs, kept back in threads too."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["without_warnings"]
+
+
+class _Silence:
+    """How many threads want no warnings, and what puts them back when none does any more."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.wanted_by = 0
+        self.before = warnings.catch_warnings()
+
+
+_silence = _Silence()
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Ignore warnings while this runs, in several threads at a time if need be.
+
+    ``warnings.catch_warnings`` puts back what its thread found; where threads overlap, the last one would put back the
+    silence of another, for good.
+    """
+    with _silence.lock:
+        if _silence.wanted_by == 0:
+            _silence.before = warnings.catch_warnings()
+            _silence.before.__enter__()
+            warnings.simplefilter("ignore")
+        _silence.wanted_by += 1
+    try:
+        yield
+    finally:
+        with _silence.lock:
+            _silence.wanted_by -= 1
+            if _silence.wanted_by == 0:
+                _silence.before.__exit__(None, None, None)
