@@ -24,6 +24,7 @@ from cxr_attn_unet.bundle import BUNDLES_VARIABLE
 from cxr_attn_unet.datasets import load_data
 from cxr_attn_unet.output import COLLECTIONS, FORMATS
 from cxr_attn_unet.structures import OTHER_COLOUR, REGISTRY, Code, Structure, colour_of, label_values
+from cxr_attn_unet.trust import remember
 from cxr_attn_unet_dev.configs import NAMES, configs_of
 from cxr_attn_unet_dev.json_style import format_json
 from cxr_attn_unet_dev.packaging import check, package_bundle, unpack
@@ -222,6 +223,7 @@ def app(trachea, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "lib")
     from lib.app import ChestRadiographApp
 
+    remember([trachea])
     (tmp_path / "studies").mkdir()
     (tmp_path / "app").mkdir()
     return ChestRadiographApp(str(tmp_path / "app"), str(tmp_path / "studies"), {})
