@@ -24,7 +24,7 @@ from cxr_attn_unet import Segmenter
 from cxr_attn_unet.datasets import DatasetError, load_data
 from cxr_attn_unet.files import write_json
 from cxr_attn_unet.io import RadiographError, read_mask, read_parts, right_and_left
-from cxr_attn_unet.statistics import bootstrap_interval
+from cxr_attn_unet.statistics import bootstrap_interval, mask_dice
 from cxr_attn_unet.structures import part_names
 
 SMALLEST = 0.001  # of the picture: what is cut off by the border down to less than that is not counted
@@ -48,11 +48,6 @@ def reference_parts(item: Mapping[str, Any], structure: str) -> dict[str, np.nda
     return {name: mask for name, mask in masks.items() if mask.mean() >= SMALLEST}
 
 
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """2 |A and B| / (|A| + |B|)."""
-    return 2 * float((first & second).sum()) / float(first.sum() + second.sum())
-
-
 def compare(reference: Masks, found: Masks) -> dict[str, dict[str, Any]]:
     """For each part of a reference its Dice, and whether it has the right name."""
     compared = {}
@@ -60,7 +55,7 @@ def compare(reference: Masks, found: Masks) -> dict[str, dict[str, Any]]:
         overlaps = {other: float((mask & part).sum()) for other, part in found.items()}
         best = max(overlaps, key=lambda other: overlaps[other], default=None)
         right_name = best == name and overlaps[name] > 0
-        compared[name] = {"dice": dice(mask, found[name]) if name in found else 0.0, "right_name": right_name}
+        compared[name] = {"dice": mask_dice(mask, found[name]) if name in found else 0.0, "right_name": right_name}
     return compared
 
 

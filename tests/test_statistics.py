@@ -1,4 +1,4 @@
-"""Confidence intervals over patients."""
+"""Confidence intervals over patients, and the Dice of masks."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cxr_attn_unet.statistics import bootstrap_interval
+from cxr_attn_unet.statistics import bootstrap_interval, mask_dice
 
 
 def test_the_interval_is_about_that_of_the_t_test():
@@ -45,3 +45,12 @@ def test_equal_patients_have_an_interval_without_width():
 def test_every_value_needs_a_patient():
     with pytest.raises(ValueError, match="argument 2"):
         bootstrap_interval(np.array([0.9, 0.8]), ["a"])
+
+
+@pytest.mark.parametrize(("second", "expected"), [([1, 1, 0, 0], 1), ([0, 1, 1, 0], 0.5), ([0, 0, 1, 1], 0)])
+def test_dice_of_masks(second, expected):
+    assert mask_dice(np.array([1, 1, 0, 0], bool), np.array(second, bool)) == expected
+
+
+def test_dice_of_empty_masks_is_0():
+    assert mask_dice(np.zeros(4, bool), np.zeros(4, bool)) == 0

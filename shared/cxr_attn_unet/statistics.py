@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-__all__ = ["bootstrap_interval"]
+__all__ = ["bootstrap_interval", "mask_dice"]
 
 
 def bootstrap_interval(values: np.ndarray, patients: Sequence[str], resamples: int = 9999) -> list[float] | None:
@@ -35,3 +35,13 @@ def bootstrap_interval(values: np.ndarray, patients: Sequence[str], resamples: i
     result = stats.bootstrap((means,), np.mean, n_resamples=resamples, method="percentile", vectorized=True, rng=rng)
     interval = result.confidence_interval
     return [round(float(interval.low), 5), round(float(interval.high), 5)]
+
+
+def mask_dice(first: np.ndarray, second: np.ndarray) -> float:
+    """2 |A and B| / (|A| + |B|) of two masks; 0 if both are empty.
+
+    Args:
+        first: bool, of any shape.
+        second: bool, of the same shape.
+    """
+    return 2 * float((first & second).sum()) / max(1, int(first.sum()) + int(second.sum()))

@@ -33,12 +33,13 @@ from ..analysis.calibration import Curve, curve_of
 from ..analysis.measurements import measure, withheld
 from ..analysis.parts import PartMasks, divided, is_pair, measure_parts, numbering_doubts, without_specks
 from ..bundle import bundles_folder, cause_of
+from ..files import sha256
 from ..io import Radiograph, RadiographError, read_radiograph
 from ..io.limits import check_max_pixels
 from ..io.radiograph import check_pixels
 from ..networks import load_weights
-from ..networks.checkpoint import sha256
 from ..output import Field, upright_field
+from ..statistics import mask_dice
 from ..structures import BUNDLE_SUFFIX, REGISTRY, Part, in_registry_order, parts_named, parts_of
 from ..transforms import LoadRadiographd, clean_field, to_meta_tensor
 from ..trust import check_trusted
@@ -307,7 +308,7 @@ class Segmenter:
         looks = self._looks(model, radiograph)
         plausible = [look for look in looks if "heart" not in _implausible(radiograph, {**found, "heart": look})]
         if plausible:
-            best = max(plausible, key=lambda look: np.mean([_mask_dice(look.mask, other.mask) for other in looks]))
+            best = max(plausible, key=lambda look: np.mean([mask_dice(look.mask, other.mask) for other in looks]))
             found["heart"] = replace(best, agreement=found["heart"].agreement, note=SECOND_LOOK)
 
     def _looks(self, model: _Model, radiograph: _Reduced) -> list[_Found]:
@@ -499,7 +500,7 @@ def _load(root: Path, device: torch.device) -> _Model:
         inferer=inferer,
         postprocessing=_before_writing(postprocessing),
         amp=amp,
-        identity=hashlib.sha256(weights.read_bytes() + config).hexdigest(),
+        identity=hashlib.sha256(checksum.encode() + config).hexdigest(),
         checksum=checksum,
         curve=curve_of(structure, checksum),
     )
@@ -668,10 +669,6 @@ def _kept(inside: torch.Tensor, structure: str) -> float:
     if not areas.size:
         return 0.0
     return float(np.sort(areas)[-known.components :].sum() / areas.sum())
-
-
-def _mask_dice(first: np.ndarray, second: np.ndarray) -> float:
-    return 2 * float((first & second).sum()) / max(1, int(first.sum()) + int(second.sum()))
 
 
 def _rows_columns(values: torch.Tensor) -> np.ndarray:

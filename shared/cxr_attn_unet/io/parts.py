@@ -10,10 +10,9 @@ from scipy import ndimage
 from .radiograph import RadiographError
 from .read import read_labels
 
-__all__ = ["MOST_PARTS", "PAIRS", "UNKNOWN", "read_parts", "right_and_left"]
+__all__ = ["PAIRS", "UNKNOWN", "read_parts", "right_and_left"]
 
 UNKNOWN = -1  # of pixels whose parts are not known, in place of their bits
-MOST_PARTS = 24  # float32, in which transforms hold the bits, has 24 of them
 PAIRS = "pairs"  # coding of files whose bit k - 1 is pair k, from the top, both sides in one
 SMALLEST_SECOND = 0.1  # of the larger component's area; a smaller one is a speck, not the other side
 

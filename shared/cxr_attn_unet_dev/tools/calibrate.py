@@ -30,6 +30,7 @@ from cxr_attn_unet.datasets import DatasetError, load_data
 from cxr_attn_unet.files import write_json
 from cxr_attn_unet.inference.segmenter import Segmenter
 from cxr_attn_unet.io import IGNORED, RadiographError, read_partial_mask, read_radiograph
+from cxr_attn_unet.statistics import mask_dice
 
 from .fit_quality import drawn
 from .measured import Measured
@@ -109,11 +110,7 @@ def dice(mask: np.ndarray, truth: np.ndarray) -> float:
         mask: ``(rows, columns)`` bool.
         truth: see :class:`.spoil.Case`.
     """
-    known = truth != IGNORED
-    found = mask & known
-    true = truth == 1
-    total = int(found.sum()) + int(true.sum())
-    return 2 * int((found & true).sum()) / total if total else 0.0
+    return mask_dice(mask & (truth != IGNORED), truth == 1)
 
 
 def answers_of(segmenter: Segmenter, structure: str, item: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
