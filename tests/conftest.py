@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
@@ -28,6 +29,21 @@ def one_thread():
     # the tensors of the tests are small; threads that wait for each other on a busy machine are what takes long
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start
+
+
+def run_inference(bundle: Path, radiographs: Path, output: Path) -> None:
+    """Segment a folder by a bundle's own ``inference.json``, as MONAI does."""
+    workflow = ConfigWorkflow(
+        str(bundle / "configs" / "inference.json"),
+        workflow_type="infer",
+        logging_file=False,
+        bundle_root=str(bundle),
+        dataset_dir=str(radiographs),
+        output_dir=str(output),
+        device="$torch.device('cpu')",
+    )
+    for step in (workflow.initialize, workflow.run, workflow.finalize):
+        step()
 
 
 def phantom(seed: int, rows: int = 96, columns: int = 80) -> tuple[np.ndarray, np.ndarray]:

@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 from PIL import Image
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_inference
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.io import read_mask
 from cxr_attn_unet.networks import load_weights
@@ -152,17 +152,7 @@ def test_the_bundle_by_itself_gives_the_structure(bundles, found, tmp_path):
     (tmp_path / "in").mkdir()
     Image.fromarray(PICTURE).save(tmp_path / "in" / "a.png")
     root = bundles / "ribs_attn_unet"
-    workflow = ConfigWorkflow(
-        str(root / "configs" / "inference.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(root),
-        dataset_dir=str(tmp_path / "in"),
-        output_dir=str(tmp_path / "out"),
-        device="$torch.device('cpu')",
-    )
-    for step in (workflow.initialize, workflow.run, workflow.finalize):
-        step()
+    run_inference(root, tmp_path / "in", tmp_path / "out")
     assert np.array_equal(read_mask(tmp_path / "out" / "a_ribs.png"), found.masks["ribs"])
 
 

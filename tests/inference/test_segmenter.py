@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 from PIL import Image
 
-from conftest import BUNDLES, EXAMPLES, REPOSITORY
+from conftest import BUNDLES, EXAMPLES, REPOSITORY, run_inference
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.bundle import BUNDLES_VARIABLE, bundles_folder
 from cxr_attn_unet.inference import segmenter as segmenter_module
@@ -65,17 +64,7 @@ def test_same_as_the_bundle_itself(root, found, tmp_path):
     """What a bundle's inference.json says is what runs."""
     (tmp_path / "in").mkdir()
     shutil.copy(FILE, tmp_path / "in")
-    workflow = ConfigWorkflow(
-        str(root / "configs" / "inference.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(root),
-        dataset_dir=str(tmp_path / "in"),
-        output_dir=str(tmp_path / "out"),
-        device="$torch.device('cpu')",
-    )
-    for step in (workflow.initialize, workflow.run, workflow.finalize):
-        step()
+    run_inference(root, tmp_path / "in", tmp_path / "out")
     structure = root.name.removesuffix("_attn_unet")
     mask = read_mask(tmp_path / "out" / f"rendered_01_{structure}.png")
     assert mask.any()
