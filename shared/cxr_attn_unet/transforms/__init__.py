@@ -5,6 +5,7 @@ from .exposure import RandFilmCurved
 from .fade import RandFadeStructured
 from .field import CropToFieldd, clean_field, field_box, scaled_box
 from .load import LoadMaskd, LoadRadiographd, to_meta_tensor
+from .move import RandMoveStructured
 from .orient import OrientUprightd
 from .partial import OneHotMaskd, RandCropLabelledd, ResizeMaskd
 from .parts import LabelSidesd, RandMirrord
@@ -24,6 +25,7 @@ __all__ = [
     "RandFadeStructured",
     "RandFilmCurved",
     "RandMirrord",
+    "RandMoveStructured",
     "RandTiltd",
     "ResizeLongestd",
     "ResizeMaskd",

@@ -12,18 +12,38 @@ from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import convert_to_dst_type
 from scipy import ndimage
 
-__all__ = ["RandFadeStructured"]
+__all__ = ["RandFadeStructured", "structure_layer"]
 
 _SMALLEST_WEIGHT = 0.02
+
+
+def structure_layer(image: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    """What a structure adds to a picture, estimated from the pixels around it.
+
+    The background under the structure is found by normalised convolution (Knutsson and Westin, CVPR 1993),
+    ``b = G(image * (1 - mask)) / G(1 - mask)``; the layer is ``(image - b) * mask``, the mask's edge softened by a
+    pixel. It is 0 where there is hardly anything around to estimate the background from.
+
+    Args:
+        image: ``(rows, columns)``.
+        mask: 0 and 1, of the same shape.
+        sigma: of the Gaussian ``G``, in pixels; about the structure's own thickness.
+
+    Returns:
+        the layer, of the image's shape; the image less the layer is the picture without the structure.
+    """
+    outside = 1 - mask
+    weight = ndimage.gaussian_filter(outside, sigma)
+    background = ndimage.gaussian_filter(image * outside, sigma) / np.maximum(weight, _SMALLEST_WEIGHT)
+    background = np.where(weight > _SMALLEST_WEIGHT, background, image)
+    return (image - background) * ndimage.gaussian_filter(mask, 1.0)
 
 
 class RandFadeStructured(RandomizableTransform, MapTransform):
     """Mix a structure with what would be seen without it, by a factor drawn at random.
 
     Bone is strong in radiographs rendered from CT and faint at the high voltages of chest radiography. With the mask
-    known, the background under the structure is estimated by normalised convolution from the pixels around it (Knutsson
-    and Westin, CVPR 1993), ``b = G(image * (1 - mask)) / G(1 - mask)``, and the image becomes
-    ``image - f * (image - b) * mask``, the mask's edge softened by a pixel.
+    known, the image becomes ``image - f * layer``, with the layer of :func:`structure_layer`.
 
     Args:
         keys: keys of images ``(1, rows, columns)``.
@@ -64,13 +84,8 @@ class RandFadeStructured(RandomizableTransform, MapTransform):
         mask = np.asarray(torch.as_tensor(d[self.label_key]).cpu(), dtype=np.float32)[0].clip(min=0)
         if not mask.any():
             return d
-        outside = 1 - mask
-        weight = ndimage.gaussian_filter(outside, self.sigma)
-        soft = ndimage.gaussian_filter(mask, 1.0)
         for key in self.key_iterator(d):
             image = np.asarray(torch.as_tensor(d[key]).cpu(), dtype=np.float32)[0]
-            background = ndimage.gaussian_filter(image * outside, self.sigma) / np.maximum(weight, _SMALLEST_WEIGHT)
-            # where there is hardly anything around to estimate it from, nothing is changed
-            background = np.where(weight > _SMALLEST_WEIGHT, background, image)
-            d[key] = convert_to_dst_type((image - self._factor * (image - background) * soft)[None], d[key])[0]
+            faded = image - self._factor * structure_layer(image, mask, self.sigma)
+            d[key] = convert_to_dst_type(faded[None], d[key])[0]
         return d
