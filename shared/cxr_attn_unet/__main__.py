@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 INTERRUPTED = 130
+# MONAI imports these where they are installed, for training, plots and signals, and does without them where they are
+# not; no command here asks for them, and they take longer to import than all else together
+NOT_NEEDED = ("ignite", "matplotlib", "pandas", "scipy.signal", "tensorboard", "tensorboardX")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     _prepare_process()
     try:
+        if arguments is None:
+            # this process is the command's own; one that calls main itself may need all of MONAI
+            with _quick_imports():
+                from . import fetch, segment  # noqa: F401
         return _run(arguments)
     except KeyboardInterrupt:
         print("cxr-attn-unet: interrupted", file=sys.stderr)
@@ -37,6 +47,23 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore")
     for name in ("pydicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def _quick_imports() -> Iterator[None]:
+    """Within, MONAI is imported as if what is not needed were not installed, and nothing looks for garbage."""
+    hidden = [name for name in NOT_NEEDED if name not in sys.modules]
+    # that makes an import raise ModuleNotFoundError
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    gc.disable()
+    try:
+        yield
+    finally:
+        # what was imported stays to the end: there is no garbage in it to look for
+        gc.freeze()
+        gc.enable()
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _run(arguments: list[str] | None) -> int:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 __all__ = ["bootstrap_interval", "mask_dice"]
 
@@ -22,6 +21,8 @@ def bootstrap_interval(values: np.ndarray, patients: Sequence[str], resamples: i
     Returns:
         lower and upper end, rounded to five decimals; ``None`` of fewer than two patients.
     """
+    from scipy import stats  # slow to import, and what segments takes no interval
+
     by_patient: dict[str, list[float]] = {}
     for patient, value in zip(patients, np.asarray(values, dtype=float), strict=True):
         if math.isfinite(value):

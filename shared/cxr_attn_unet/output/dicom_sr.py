@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 
 from ..analysis.measurements import Diameter, heart_diameter, thoracic_diameter
 from ..files import written
@@ -146,6 +145,7 @@ class _Report:
     def _observer(self) -> Any:
         """This software as the one who observed."""
         import highdicom as hd
+        from pydicom.sr.codedict import codes  # thousands of names
 
         device = hd.sr.DeviceObserverIdentifyingAttributes(
             uid=device_uid(self._version), name=NAME, manufacturer_name=NAME, model_name=f"{NAME} {self._version}"

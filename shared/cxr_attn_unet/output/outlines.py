@@ -7,7 +7,7 @@ corner of the last one: DICOM PS3.3 C.10.5 (``PIXEL``) and C.18.6.
 from __future__ import annotations
 
 import numpy as np
-from skimage.measure import approximate_polygon, find_contours
+from skimage.measure import find_contours
 
 from ..analysis.measurements import Diameter
 from ..io import Orientation
@@ -41,6 +41,8 @@ def outlines(mask: np.ndarray, tolerance: float = TOLERANCE) -> list[np.ndarray]
 
 def _simplified(contour: np.ndarray, tolerance: float) -> np.ndarray:
     """A line of few enough points for one element."""
+    from skimage.measure import approximate_polygon  # it imports all of scipy.signal and scipy.stats
+
     line = approximate_polygon(contour, tolerance)
     while len(line) > MOST_POINTS:
         tolerance *= 2
