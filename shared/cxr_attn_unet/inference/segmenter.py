@@ -14,8 +14,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import pickle
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,15 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.transforms import AsDiscreted, Compose, Invertd, SaveImaged
+from monai.transforms import (
+    AsDiscreted,
+    Compose,
+    Invertd,
+    MapTransform,
+    SaveImaged,
+    ScaleIntensityRange,
+    ScaleIntensityRangePercentilesd,
+)
 from PIL import Image
 from skimage.measure import label
 
@@ -43,6 +53,7 @@ from ..statistics import mask_dice
 from ..structures import BUNDLE_SUFFIX, REGISTRY, Part, in_registry_order, parts_named, parts_of
 from ..transforms import LoadRadiographd, clean_field, to_meta_tensor
 from ..trust import check_trusted
+from .restoration import Restoration
 from .segmentation import Segmentation
 from .test_time_augmentation import VIEWS, TestTimeAugmentationInferer
 
@@ -69,6 +80,7 @@ class _Model:
         postprocessing: what precedes the writing of a file.
         amp: whether the network runs in mixed precision.
         identity: changes with weights and config.
+        restoration: gives the masks of the postprocessing sooner; ``None`` where it has steps of another kind.
         checksum: SHA-256 of the weights' file, in hexadecimal digits.
         curve: from the network's confidence to the Dice to expect; ``None`` for weights that were not calibrated.
     """
@@ -82,6 +94,7 @@ class _Model:
     postprocessing: Sequence[Callable]
     amp: bool
     identity: str
+    restoration: Restoration | None = None
     checksum: str = ""
     curve: Curve | None = None
 
@@ -95,12 +108,14 @@ class _Reduced:
         factor: 1 if it was small enough.
         size: (rows, columns) of the file.
         image: for MONAI's transforms.
+        prepared: by the steps that were taken, what they made of ``image``.
     """
 
     radiograph: Radiograph
     factor: int
     size: tuple[int, int]
     image: MetaTensor
+    prepared: dict[tuple[int, ...], MetaTensor] = field(default_factory=dict, repr=False)
 
     def at_file_size(self, array: np.ndarray) -> np.ndarray:
         """An array over the reduced pixels, over those of the file."""
@@ -171,6 +186,8 @@ class Segmenter:
         max_pixels: int | None = None,
     ) -> None:
         self._models = tuple(models)
+        ways = [[id(step) for step in model.preprocessing.transforms] for model in models]
+        self._common = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, zip(*ways, strict=False)))
         self.device = device
         self.threshold = threshold
         self.tta = tta
@@ -234,7 +251,8 @@ class Segmenter:
         folders = [root / f"{name}{BUNDLE_SUFFIX}" for name in wanted]
         if not trust:
             check_trusted(folders)
-        models = [_load(folder, chosen) for folder in folders]
+        steps: dict[bytes, Callable] = {}
+        models = [_load(folder, chosen, steps) for folder in folders]
         if parts:
             _check_parts(models)
         return cls(models, chosen, threshold, tta, parts, max_pixels)
@@ -271,13 +289,18 @@ class Segmenter:
 
     def _find(self, model: _Model, radiographs: Sequence[_Reduced]) -> list[_Found]:
         """What one bundle finds in each radiograph of a batch."""
-        items = [_preprocessed(model, one) for one in radiographs]
-        logits, views = self._run(model, torch.stack([item["image"].as_tensor() for item in items]))
+        images = [self._preprocessed(model, one) for one in radiographs]
+        logits, views = self._run(model, torch.stack([image.as_tensor() for image in images]))
         found = []
-        for index, (one, item) in enumerate(zip(radiographs, items, strict=True)):
+        for index, (one, image) in enumerate(zip(radiographs, images, strict=True)):
             own_views = None if views is None else views[:, index]
-            found.append(self._postprocess(model, one, item["image"], logits[index], own_views))
+            found.append(self._postprocess(model, one, image, logits[index], own_views))
         return found
+
+    def _preprocessed(self, model: _Model, radiograph: _Reduced) -> MetaTensor:
+        """What a bundle's network sees, ``(1, rows, columns)``; what other bundles do too is done once."""
+        steps = model.preprocessing.transforms
+        return _after(steps[self._common :], _after(steps[: self._common], radiograph.image, radiograph), radiograph)
 
     def _run(self, model: _Model, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits ``(batch, classes + parts, rows, columns)``, and with ``tta`` the probabilities of each view."""
@@ -318,14 +341,14 @@ class Segmenter:
             model: the bundle.
             radiograph: as the networks see it.
         """
-        item = _preprocessed(model, radiograph)
-        inputs = item["image"].as_tensor()[None].to(self.device)
+        image = self._preprocessed(model, radiograph)
+        inputs = image.as_tensor()[None].to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=model.amp):
             views = TestTimeAugmentationInferer(VIEWS).probabilities(inputs, model.network)[:, 0]
         looks = []
         for probabilities in (views.mean(0), *views):
             logits = probabilities.clamp_min(1e-7).log()
-            looks.append(self._postprocess(model, radiograph, item["image"], logits, None))
+            looks.append(self._postprocess(model, radiograph, image, logits, None))
         return [look for look in looks if look.mask.any()]
 
     def _postprocess(
@@ -348,7 +371,7 @@ class Segmenter:
         classes = len(logits) - len(model.parts)
         probability = logits[:classes].softmax(0)[1:].sum(0)
         inside = (probability > self._limit).float()
-        mask = self._restored(model, image, logits, discrete=True)[0].bool()
+        mask = self._mask(model, radiograph, image, logits, probability)
 
         def full_probability() -> np.ndarray:
             restored = self._restored(model, image, logits, discrete=False)
@@ -356,14 +379,14 @@ class Segmenter:
 
         parts = None
         if model.structure in self.parts:
-            parts = _find_parts(model, radiograph, image, logits[classes:].sigmoid(), _rows_columns(mask))
+            parts = _find_parts(model, radiograph, image, logits[classes:].sigmoid(), mask)
 
         confidence = _dice(probability, inside)
         expected = confidence
         if model.curve is not None and self.threshold is None:
             expected = model.curve(confidence)
         return _Found(
-            mask=radiograph.at_file_size(_rows_columns(mask)),
+            mask=radiograph.at_file_size(mask),
             confidence=confidence,
             expected=expected,
             kept=_kept(inside, model.structure),
@@ -371,6 +394,21 @@ class Segmenter:
             probability=full_probability,
             parts=parts,
         )
+
+    def _mask(
+        self,
+        model: _Model,
+        radiograph: _Reduced,
+        image: MetaTensor,
+        logits: torch.Tensor,
+        probability: torch.Tensor,
+    ) -> np.ndarray:
+        """The mask ``(rows, columns)`` over the reduced pixels, see :meth:`_postprocess`."""
+        two_classes = len(logits) - len(model.parts) == 2
+        if model.restoration is not None and (two_classes or self.threshold is not None):
+            orientation = radiograph.radiograph.orientation
+            return model.restoration.mask(image, probability, self._limit, orientation)
+        return _rows_columns(self._restored(model, image, logits, discrete=True)[0].bool())
 
     @property
     def _limit(self) -> float:
@@ -414,14 +452,14 @@ class Segmenter:
         if spacing is not None and radiograph.orientation.transpose:
             spacing = (spacing[1], spacing[0])
         pixels, box = clean_field(radiograph.pixels)
-        field = Field(box, pixels)
-        field_pixels, field_masks = upright_field(radiograph, masks, field)
+        shown = Field(box, pixels)
+        field_pixels, field_masks = upright_field(radiograph, masks, shown)
         noticed = quality.assess(field_pixels, field_masks, confidences, expected, kept)
         warnings = [*radiograph.notes, *notes, *noticed.warnings]
         parts = {structure: one.parts for structure, one in found.items() if one.parts is not None}
         measurements = withheld(measure(upright, spacing), noticed.unreliable)
         if parts:
-            doubts = _rib_doubts(radiograph, field, field_masks, parts)
+            doubts = _rib_doubts(radiograph, shown, field_masks, parts)
             if doubts:
                 warnings.append(f"ribs: numbers uncertain ({', '.join(doubts)})")
             measurements |= measure_parts({name: one.masks for name, one in parts.items()}, doubts, spacing)
@@ -435,7 +473,7 @@ class Segmenter:
             warnings=warnings,
             unreliable=noticed.unreliable,
             versions=self.versions,
-            field=field,
+            field=shown,
             parts={structure: one.masks for structure, one in parts.items()},
             checksums=self.checksums,
             identity=self.identity,
@@ -472,7 +510,14 @@ def _bundles_root(bundles: str | os.PathLike | None) -> Path:
     return bundles_folder() if bundles is None else Path(bundles)
 
 
-def _load(root: Path, device: torch.device) -> _Model:
+def _load(root: Path, device: torch.device, known: dict[bytes, Callable]) -> _Model:
+    """A bundle, ready to run.
+
+    Args:
+        root: its folder.
+        device: where its network runs.
+        known: steps of preprocessing that bundles loaded before have; those of this one are added.
+    """
     parser = ConfigParser()
     parser.read_config(root / "configs" / "inference.json")
     parser.read_meta(root / "configs" / "metadata.json")
@@ -491,16 +536,19 @@ def _load(root: Path, device: torch.device) -> _Model:
         raise cause_of(error) from error
     config = (root / "configs" / "inference.json").read_bytes()
     checksum = sha256(weights)
+    steps = _after_reading(preprocessing, root, known)
+    before_writing = _before_writing(postprocessing)
     return _Model(
         structure=structure,
         parts=parts,
         version=str(parser["_meta_"]["version"]),
-        preprocessing=_after_reading(preprocessing, root),
+        preprocessing=steps,
         network=network,
         inferer=inferer,
-        postprocessing=_before_writing(postprocessing),
+        postprocessing=before_writing,
         amp=amp,
         identity=hashlib.sha256(checksum.encode() + config).hexdigest(),
+        restoration=Restoration.of(steps, before_writing),
         checksum=checksum,
         curve=curve_of(structure, checksum),
     )
@@ -577,7 +625,7 @@ def _inverted(model: _Model, image: MetaTensor, values: torch.Tensor) -> np.ndar
 
 
 def _rib_doubts(
-    radiograph: Radiograph, field: Field, field_masks: Mapping[str, np.ndarray], parts: Mapping[str, _FoundParts]
+    radiograph: Radiograph, shown: Field, field_masks: Mapping[str, np.ndarray], parts: Mapping[str, _FoundParts]
 ) -> list[str]:
     """Why the ribs' numbers are uncertain, looked at on small upright masks; none without parts of ribs."""
     if "ribs" not in parts:
@@ -586,23 +634,63 @@ def _rib_doubts(
     step = max(1, max(union.shape) // SIDE_OF_DOUBTS)
     ribs = {}
     for name in parts["ribs"].masks.found:
-        _, whole = upright_field(radiograph, {name: parts["ribs"].masks[name]}, field)
+        _, whole = upright_field(radiograph, {name: parts["ribs"].masks[name]}, shown)
         small = whole[name][::step, ::step]
         if small.any():
             ribs[name] = small.copy()
     return numbering_doubts(ribs, union[::step, ::step], parts["ribs"].probabilities)
 
 
-def _after_reading(preprocessing: Compose, root: Path) -> Compose:
-    """The steps after the first, which reads a file.
+def _after_reading(preprocessing: Compose, root: Path, known: dict[bytes, Callable]) -> Compose:
+    """The steps after the first, which reads a file; in place of one that does what a known one does, the known one.
 
     Raises:
         ValueError: the first one is another.
     """
-    steps = list(preprocessing.transforms)
-    if not isinstance(steps[0], LoadRadiographd):
+    first, *others = preprocessing.transforms
+    if not isinstance(first, LoadRadiographd):
         raise ValueError(f"{root}: preprocessing must start with LoadRadiographd, to read a radiograph once for all")
-    return Compose(steps[1:])
+    steps = [_known_or_new(_quick(step), known) for step in others]
+    # in the bundle's own list too, for what inverts a step must be that step
+    preprocessing.transforms = (first, *steps)
+    return Compose(steps)
+
+
+def _known_or_new(step: Callable, known: dict[bytes, Callable]) -> Callable:
+    """A step that was seen before and does the same, or this one, which is known from now on."""
+    try:
+        content = pickle.dumps(step)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return step  # a function that a config wrote down
+    return known.setdefault(content, step)
+
+
+def _quick(step: Callable) -> Callable:
+    if type(step) is not ScaleIntensityRangePercentilesd or step.scaler.relative or step.scaler.channel_wise:
+        return step
+    return _QuickPercentilesd(step)
+
+
+class _QuickPercentilesd(MapTransform):
+    """MONAI's ``ScaleIntensityRangePercentilesd`` with percentiles by NumPy, which takes a tenth of PyTorch's time.
+
+    Args:
+        step: MONAI's.
+    """
+
+    def __init__(self, step: ScaleIntensityRangePercentilesd) -> None:
+        super().__init__(step.keys, step.allow_missing_keys)
+        self.settings = step.scaler
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of the item with the keys transformed."""
+        d = dict(data)
+        wanted = self.settings
+        for key in self.key_iterator(d):
+            low, high = np.percentile(d[key].cpu().numpy(), (wanted.lower, wanted.upper))
+            scaled = ScaleIntensityRange(float(low), float(high), wanted.b_min, wanted.b_max, wanted.clip, wanted.dtype)
+            d[key] = scaled(d[key])
+        return d
 
 
 def _before_writing(postprocessing: Compose) -> list[Callable]:
@@ -645,10 +733,15 @@ def _reduced(radiograph: Radiograph) -> _Reduced:
     return _Reduced(radiograph, factor, (rows, columns), to_meta_tensor(radiograph))
 
 
-def _preprocessed(model: _Model, radiograph: _Reduced) -> dict[str, Any]:
-    """The item that a bundle's network sees."""
-    image = MetaTensor(radiograph.image.as_tensor(), meta=dict(radiograph.image.meta))
-    return model.preprocessing({"image": image})
+def _after(steps: Sequence[Callable], image: MetaTensor, radiograph: _Reduced) -> MetaTensor:
+    """A picture after some steps of a bundle's preprocessing, remembered with its radiograph."""
+    if not steps:
+        return image
+    key = (id(image), *(id(step) for step in steps))
+    if key not in radiograph.prepared:
+        own = MetaTensor(image.as_tensor(), meta=dict(image.meta), applied_operations=list(image.applied_operations))
+        radiograph.prepared[key] = Compose(steps)({"image": own})["image"]
+    return radiograph.prepared[key]
 
 
 def _implausible(radiograph: _Reduced, found: Mapping[str, _Found]) -> dict[str, str]:

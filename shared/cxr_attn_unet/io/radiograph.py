@@ -35,6 +35,11 @@ class Orientation:
         pixels = pixels.T if self.transpose else pixels
         return pixels[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
 
+    def undo(self, upright: np.ndarray) -> np.ndarray:
+        """Upright ``(rows, columns)`` to stored."""
+        stored = upright[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return stored.T if self.transpose else stored
+
 
 @dataclass(frozen=True)
 class Radiograph:
