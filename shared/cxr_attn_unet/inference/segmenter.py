@@ -47,12 +47,13 @@ from ..files import sha256
 from ..io import Radiograph, RadiographError, read_radiograph
 from ..io.limits import check_max_pixels
 from ..io.radiograph import check_pixels
-from ..networks import load_weights
+from ..networks import fold_batch_norm, load_weights
 from ..output import Field, upright_field
 from ..statistics import mask_dice
 from ..structures import BUNDLE_SUFFIX, REGISTRY, Part, in_registry_order, parts_named, parts_of
 from ..transforms import LoadRadiographd, clean_field, to_meta_tensor
 from ..trust import check_trusted
+from .engines import TORCH, EngineNetwork, check_engine, with_engine
 from .restoration import Restoration
 from .segmentation import Segmentation
 from .test_time_augmentation import VIEWS, TestTimeAugmentationInferer
@@ -89,7 +90,7 @@ class _Model:
     parts: tuple[Part, ...]
     version: str
     preprocessing: Compose
-    network: torch.nn.Module
+    network: torch.nn.Module | EngineNetwork
     inferer: Callable
     postprocessing: Sequence[Callable]
     amp: bool
@@ -216,6 +217,7 @@ class Segmenter:
         parts: bool = False,
         max_pixels: int | None = None,
         trust: bool = False,
+        engine: str = TORCH,
     ) -> Segmenter:
         """Load bundles with their weights.
 
@@ -232,12 +234,15 @@ class Segmenter:
             max_pixels: the most pixels that a file may have, see :func:`cxr_attn_unet.io.read_radiograph`.
             trust: run bundles of any content. A config of MONAI can run code; without this, only those are run that
                 came with this package or were trusted before, see :mod:`cxr_attn_unet.trust`.
+            engine: what runs the networks: ``torch``, ``openvino``, ``onnxruntime``, ``tensorrt``, or ``auto`` for the
+                fastest of those that are installed, see :mod:`cxr_attn_unet.inference.engines`.
 
         Raises:
             FileNotFoundError: no such folder, bundle or weights.
             UntrustedBundleError: a bundle that is not known.
+            ImportError: an engine that is not installed.
             ValueError: weights that do not fit, a threshold outside 0 to 1, a limit on pixels below 1, a device that is
-                not there, or parts that none of the bundles tells apart.
+                not there, an engine that does not run on it, or parts that none of the bundles tells apart.
         """
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(f"threshold is {threshold}, must lie between 0 and 1")
@@ -248,11 +253,12 @@ class Segmenter:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device is {chosen}, but this PyTorch sees no GPU; leave --device out, or give cpu")
+        check_engine(engine, chosen)
         folders = [root / f"{name}{BUNDLE_SUFFIX}" for name in wanted]
         if not trust:
             check_trusted(folders)
         steps: dict[bytes, Callable] = {}
-        models = [_load(folder, chosen, steps) for folder in folders]
+        models = [_load(folder, chosen, engine, steps) for folder in folders]
         if parts:
             _check_parts(models)
         return cls(models, chosen, threshold, tta, parts, max_pixels)
@@ -510,12 +516,13 @@ def _bundles_root(bundles: str | os.PathLike | None) -> Path:
     return bundles_folder() if bundles is None else Path(bundles)
 
 
-def _load(root: Path, device: torch.device, known: dict[bytes, Callable]) -> _Model:
+def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Callable]) -> _Model:
     """A bundle, ready to run.
 
     Args:
         root: its folder.
         device: where its network runs.
+        engine: what runs it.
         known: steps of preprocessing that bundles loaded before have; those of this one are added.
     """
     parser = ConfigParser()
@@ -525,7 +532,7 @@ def _load(root: Path, device: torch.device, known: dict[bytes, Callable]) -> _Mo
     parser["device"] = device
     try:
         weights = Path(parser.get_parsed_content("checkpoint"))
-        network = load_weights(parser.get_parsed_content("network"), weights).eval()
+        network = fold_batch_norm(load_weights(parser.get_parsed_content("network"), weights).eval())
         preprocessing = parser.get_parsed_content("preprocessing")
         postprocessing = parser.get_parsed_content("postprocessing")
         inferer = parser.get_parsed_content("inferer")
@@ -536,6 +543,7 @@ def _load(root: Path, device: torch.device, known: dict[bytes, Callable]) -> _Mo
         raise cause_of(error) from error
     config = (root / "configs" / "inference.json").read_bytes()
     checksum = sha256(weights)
+    identity = hashlib.sha256(checksum.encode() + config).hexdigest()
     steps = _after_reading(preprocessing, root, known)
     before_writing = _before_writing(postprocessing)
     return _Model(
@@ -543,11 +551,11 @@ def _load(root: Path, device: torch.device, known: dict[bytes, Callable]) -> _Mo
         parts=parts,
         version=str(parser["_meta_"]["version"]),
         preprocessing=steps,
-        network=network,
+        network=with_engine(network, engine, identity),
         inferer=inferer,
         postprocessing=before_writing,
         amp=amp,
-        identity=hashlib.sha256(checksum.encode() + config).hexdigest(),
+        identity=identity if engine == TORCH else f"{identity} {engine}",
         restoration=Restoration.of(steps, before_writing),
         checksum=checksum,
         curve=curve_of(structure, checksum),

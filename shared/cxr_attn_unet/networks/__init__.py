@@ -19,6 +19,7 @@ from .blocks import SegmentationNetwork, check_options
 from .checkpoint import load_weights, save_weights
 from .efficientnet_unet import EfficientNetAttentionUNet
 from .encoder_unets import ResNetUNet18, ResNetUNet34, ResNetUNet50, SwinUNetBase
+from .folding import fold_batch_norm
 from .gates import GATES, Gate, register_gate
 
 # those of the published comparison
@@ -101,6 +102,7 @@ __all__ = [
     "ThreeHeadAttentionUNet",
     "UNet",
     "build_network",
+    "fold_batch_norm",
     "load_weights",
     "register_gate",
     "save_weights",

@@ -114,8 +114,8 @@ class MapHead(DoubleConv):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(N, 1, H, W)`` of ``x``."""
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
         return torch.sigmoid(self.to_map(x))
 
 

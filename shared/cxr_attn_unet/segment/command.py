@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..bundle import bundles_folder
+from ..inference.engines import AUTO, ENGINES, TORCH
 from ..inference.segmenter import Segmenter, bundle_structures
 from ..io.limits import DEFAULT_MAX_PIXELS, MAX_PIXELS_VARIABLE, max_pixels
 from ..output import COLLECTIONS, FORMATS, REPRODUCIBLE, UIDS, check_formats
@@ -58,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run bundles that did not come with this package, whose configs can run code; remembered by checksums in "
         "$XDG_CONFIG_HOME/cxr-attn-unet/trusted_bundles.json",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=[TORCH, *ENGINES, AUTO],
+        default=TORCH,
+        help="what runs the networks; auto measures once what is installed, and remembers the fastest (default: torch)",
     )
     parser.add_argument("--device", help="such as cpu, cuda:1 (default: a GPU where there is one)")
     parser.add_argument(
@@ -118,6 +125,7 @@ def main(options: argparse.Namespace) -> int:
             options.parts,
             options.max_pixels,
             options.trust,
+            options.engine,
         )
         _check_output(output)
     except (OSError, ImportError, ValueError, RuntimeError) as error:

@@ -1,0 +1,107 @@
+"""Networks run by other engines than PyTorch: the same masks; missing engines are named."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import EXAMPLES
+from cxr_attn_unet import Segmenter
+from cxr_attn_unet.__main__ import main
+from cxr_attn_unet.inference.engines import ENGINES, TORCH, cache_folder, check_engine, exported, fastest
+from cxr_attn_unet.io import read_radiograph
+from cxr_attn_unet.statistics import mask_dice
+
+CPU = torch.device("cpu")
+ON_CPU = [name for name, engine in ENGINES.items() if engine.device == "cpu"]
+RADIOGRAPH = EXAMPLES / "open_radiographs" / "00cfd1c1.png"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def skip_without(name):
+    for package in ENGINES[name].packages:
+        pytest.importorskip(package)
+
+
+def heart(engine=TORCH):
+    return Segmenter.from_bundles(["heart"], device="cpu", engine=engine)
+
+
+@pytest.mark.parametrize("name", ON_CPU)
+def test_an_engine_gives_the_masks_of_pytorch(name):
+    skip_without(name)
+    radiograph = read_radiograph(RADIOGRAPH)
+    expected, found = heart()(radiograph), heart(name)(radiograph)
+    difference = np.abs(expected.probabilities["heart"] - found.probabilities["heart"]).max()
+    dice = mask_dice(expected.masks["heart"], found.masks["heart"])
+    assert (difference < 1e-3, dice > 0.999) == (True, True)
+
+
+@pytest.mark.parametrize("name", ON_CPU)
+def test_an_engine_changes_the_identity_of_results(name):
+    skip_without(name)
+    assert heart(name).identity != heart().identity
+
+
+def smallest():
+    """A network, an input and what its weights are known by."""
+    return torch.nn.Conv2d(1, 2, 3, padding=1).eval(), torch.rand(1, 1, 32, 32), "smallest"
+
+
+def test_a_network_is_exported_once():
+    skip_without("onnxruntime")
+    written = exported(*smallest()).stat().st_mtime_ns
+    assert exported(*smallest()).stat().st_mtime_ns == written
+
+
+def test_other_weights_are_exported_to_another_file():
+    skip_without("onnxruntime")
+    network, example, _ = smallest()
+    assert exported(network, example, "others") != exported(network, example, "smallest")
+
+
+def test_the_fastest_engine_is_remembered():
+    skip_without("onnxruntime")
+    assert fastest(*smallest()) in (TORCH, *ON_CPU)
+    remembered = cache_folder() / "fastest.json"
+    choices = json.loads(remembered.read_text())
+    # what is written there counts, without another measurement
+    remembered.write_text(json.dumps(dict.fromkeys(choices, "onnxruntime")))
+    assert fastest(*smallest()) == "onnxruntime"
+
+
+def test_without_engines_the_fastest_is_pytorch(monkeypatch):
+    for name in ("openvino", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert fastest(*smallest()) == TORCH
+
+
+@pytest.mark.parametrize("name", ON_CPU)
+def test_an_engine_that_is_not_installed_names_the_remedy(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=rf"needs .*{name}.*cxr-attn-unet\[{name}\]"):
+        check_engine(name, CPU)
+
+
+def test_an_engine_for_gpus_is_refused_on_a_cpu():
+    with pytest.raises(ValueError, match="tensorrt runs on cuda, the device is cpu"):
+        check_engine("tensorrt", CPU)
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(ValueError, match="must be one of torch, openvino"):
+        check_engine("abacus", CPU)
+
+
+def test_the_command_says_that_an_engine_is_missing(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    status = main(["segment", str(RADIOGRAPH), "-o", str(tmp_path), "--engine", "openvino"])
+    assert (status, "pip install 'cxr-attn-unet[openvino]'" in capsys.readouterr().err) == (2, True)
