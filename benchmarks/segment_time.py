@@ -36,10 +36,11 @@ from cxr_attn_unet.system import processor
 SIDE = 2000
 STEP_BY_STEP = "PyTorch, the bundles' own steps"
 QUICK = "PyTorch"
-# the command in a process of its own, as it starts, and as any program that imports it
+# the command in a process of its own, as any program imports it, and as it starts
+IMPORT = "import sys; from cxr_attn_unet.__main__ import main; "
 STARTS = {
-    "all that MONAI imports": "from cxr_attn_unet.__main__ import main; main({arguments!r})",
-    "as the command starts": "import sys; sys.argv[1:] = {arguments!r}\nfrom cxr_attn_unet.__main__ import main; main()",
+    "all that MONAI imports": IMPORT + "main({arguments!r})",
+    "as the command starts": IMPORT + "sys.argv[1:] = {arguments!r}; main()",
 }
 
 

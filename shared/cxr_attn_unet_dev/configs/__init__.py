@@ -19,7 +19,7 @@ from ..json_style import format_json, read_json
 
 __all__ = ["NAMES", "channel_def", "configs_of", "head_of", "texts", "with_head"]
 
-NAMES = ("train", "train_strong", "inference", "evaluate", "multi_gpu_train", "multi_gpu_evaluate")
+NAMES = ("train", "train_strong", "inference", "inference_trt", "evaluate", "multi_gpu_train", "multi_gpu_evaluate")
 OPEN = "<head>"
 FOLDER = Path(str(resources.files(__package__)))
 

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
-from monai.bundle import ckpt_export
+from monai.bundle import ConfigParser, ckpt_export
 
 import cxr_attn_unet
 from cxr_attn_unet.files import written
+from cxr_attn_unet.networks import load_weights
 from cxr_attn_unet.networks.checkpoint import sha256
 
 from ..json_style import read_json, write_styled_json
@@ -158,11 +160,32 @@ def package_bundle(bundle: Path, output: Path, url: str | None = None) -> Path:
                 config_file=str(configs / "inference.json"),
                 bundle_root=str(folder),
             )
+        _export(bundle, folder / "models" / "model.pt2")
         large_files(folder, url)
         target = output / f"{folder.name}_v{about['version']}.zip"
         with written(target) as path:
             _zip(folder, path)
     return target
+
+
+def _export(bundle: Path, target: Path) -> None:
+    """Write a bundle's network with its weights as PyTorch's exported program, for any number of radiographs at a time.
+
+    Args:
+        bundle: its folder in the repository.
+        target: the file.
+    """
+    parser = ConfigParser()
+    parser.read_config(bundle / "configs" / "inference.json")
+    parser["bundle_root"] = str(bundle)
+    network = load_weights(parser.get_parsed_content("network_def"), bundle / "models" / "model.pt").eval()
+    side = int(parser.get_parsed_content("image_size"))
+    # of two: what is true of one radiograph alone would become part of the program
+    example = torch.rand(2, network.in_channels, side, side)
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names the folders of this machine
+    torch.export.save(program, target)
 
 
 def _zip(folder: Path, target: Path) -> None:

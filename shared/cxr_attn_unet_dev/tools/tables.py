@@ -26,8 +26,10 @@ MEASURED = (
     "cardiothoracic_ratio",
     "clavicle_measures",
     "confidence",
+    "performance",
     "quality_control",
     "readers_ratio",
+    "shared_machine",
     "training_step",
 )
 COLUMNS = (
@@ -196,6 +198,53 @@ def steps_text(result: dict[str, Any]) -> str:
     )
 
 
+def performance_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/segment_time.py`` found, as tables."""
+    lines = []
+    for name, way in result["ways"].items():
+        share = way["networks"] / way["total"]
+        lines.append(f"| {name} | {way['total']:.2f} | {share:.0%} | {way['lowest_dice']:.5f} |")
+    starts = [f"| {name} | {ratio:.2f} |" for name, ratio in result["start"].items()]
+    return "\n".join(
+        [
+            "| what runs the networks | CPU time | in the networks | lowest Dice with the first |",
+            "|---|---|---|---|",
+            *lines,
+            "",
+            f"CPU time of one radiograph of 2000 x 2000, {', '.join(result['structures'])}, as a share of the first "
+            f"row's {result['seconds_of_the_first']:.2f} s. Dice of masks on {result['compared']}, the lowest of all "
+            "structures.",
+            "",
+            "| start | CPU time |",
+            "|---|---|",
+            *starts,
+            "",
+            "CPU time of a process that segments the heart of one radiograph, as a share of the first row's "
+            f"{result['seconds_of_the_slower_start']:.1f} s. Both measured on: {result['hardware']}; with "
+            "`python benchmarks/segment_time.py`.",
+            "",
+        ]
+    )
+
+
+def shared_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/shared_machine.py`` found, as a table."""
+    lines = [f"| {name} | {ratio:.2f} |" for name, ratio in result["cpu_time_ratio"].items()]
+    return "\n".join(
+        [
+            "| threads | CPU time |",
+            "|---|---|",
+            *lines,
+            "",
+            f"CPU time of a radiograph ({', '.join(result['structures'])}; {result['radiographs']} of "
+            f"{result['folder']}, at most 512 pixels), as a share of the second row. Measured on: "
+            f"{result['hardware']}, on which other programs ran all the time; with "
+            "`python benchmarks/shared_machine.py`.",
+            "",
+        ]
+    )
+
+
 def updated(root: Path) -> dict[Path, str]:
     """The texts that carry results, as they should be, by file."""
     bundles = sorted(path for path in (root / "bundles").iterdir() if path.is_dir())
@@ -216,6 +265,11 @@ def updated(root: Path) -> dict[Path, str]:
     wanted[docs / "segment.md"] = _filled(docs / "segment.md", of_segment)
     of_networks = {"training_step": steps_text(measured["training_step"])}
     wanted[docs / "networks.md"] = _filled(docs / "networks.md", of_networks)
+    of_performance = {
+        "performance": performance_text(measured["performance"]),
+        "shared_machine": shared_text(measured["shared_machine"]),
+    }
+    wanted[docs / "performance.md"] = _filled(docs / "performance.md", of_performance)
     of_results = {**blocks(root / "results"), "measures": measures_text(measured["clavicle_measures"])}
     wanted[docs / "results.md"] = _filled(docs / "results.md", of_results)
     return wanted

@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from conftest import BUNDLES
+from conftest import BUNDLES, REPOSITORY
 from cxr_attn_unet.networks import build_network, save_weights
 from cxr_attn_unet.networks.checkpoint import sha256
 from cxr_attn_unet_dev.packaging import build_index, check, package_bundle, push, unpack
@@ -67,7 +67,7 @@ def test_zip_holds_what_a_stranger_needs(archive, bundle, source):
         names = content.namelist()
     assert archive.name == "lungs_attn_unet_v0.1.0.zip"
     assert {name.split("/")[0] for name in names} == {"lungs_attn_unet"}
-    for name in ("LICENSE", SUMS, "carried.py", "models/model.pt", "models/model.ts", "docs/README.md"):
+    for name in ("LICENSE", SUMS, "carried.py", "models/model.pt", "models/model.ts", "models/model.pt2", "docs/README.md"):
         assert (bundle / name).is_file(), name
     assert (bundle / "cxr_attn_unet" / "networks" / "gates.py").is_file()
     assert not [name for name in names if "__pycache__" in name or "/eval/" in name]
@@ -79,8 +79,25 @@ def test_same_content_gives_the_same_zip(archive, source, tmp_path):
     with zipfile.ZipFile(archive) as one, zipfile.ZipFile(again) as two:
         assert one.namelist() == two.namelist()
         for name in one.namelist():
-            if not name.endswith(("model.ts", SUMS)):  # TorchScript has a name of its own inside
+            # TorchScript and exported programs have a name of their own inside
+            if not name.endswith(("model.ts", "model.pt2", SUMS)):
                 assert one.read(name) == two.read(name), name
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_exported_program_gives_the_logits_of_torchscript(bundle, batch):
+    images = torch.rand(batch, 1, 64, 64)
+    program = torch.export.load(bundle / "models" / "model.pt2").module()
+    scripted = torch.jit.load(bundle / "models" / "model.ts", map_location="cpu").eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(program(images), scripted(images), rtol=0, atol=1e-4)
+
+
+def test_the_exported_program_names_no_folder_of_the_machine_that_wrote_it(bundle):
+    with zipfile.ZipFile(bundle / "models" / "model.pt2") as content:
+        written = b"".join(content.read(name) for name in content.namelist() if name.endswith(".json"))
+    assert written
+    assert str(REPOSITORY).encode() not in written
 
 
 def test_configs_take_the_package_that_is_carried(bundle):
