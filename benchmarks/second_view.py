@@ -15,6 +15,7 @@ import sys
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
@@ -64,10 +65,10 @@ def main() -> int:
     views = Views(options.structure)
     first, both, confidences = [], [], []
     for item in tqdm(items, unit="radiograph"):
-        truth = read_mask(item["label"])
         alone, mean, confidence = views(read_radiograph(item["image"]))
-        rows, columns = (round(side / own) for side, own in zip(alone.shape, truth.shape, strict=True))
-        truth = truth.repeat(rows, 0).repeat(columns, 1).astype(bool)
+        # a mask may be drawn at another resolution than its radiograph
+        drawn = Image.fromarray(read_mask(item["label"]).astype(np.uint8))
+        truth = np.asarray(drawn.resize(alone.shape[::-1], Image.Resampling.NEAREST)) > 0
         first.append(mask_dice(alone, truth))
         both.append(mask_dice(mean, truth))
         confidences.append(confidence)

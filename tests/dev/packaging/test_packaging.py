@@ -67,7 +67,8 @@ def test_zip_holds_what_a_stranger_needs(archive, bundle, source):
         names = content.namelist()
     assert archive.name == "lungs_attn_unet_v0.1.0.zip"
     assert {name.split("/")[0] for name in names} == {"lungs_attn_unet"}
-    for name in ("LICENSE", SUMS, "carried.py", "models/model.pt", "models/model.ts", "models/model.pt2", "docs/README.md"):
+    models = [f"models/model.{ending}" for ending in ("pt", "ts", "pt2")]
+    for name in ("LICENSE", SUMS, "carried.py", *models, "docs/README.md"):
         assert (bundle / name).is_file(), name
     assert (bundle / "cxr_attn_unet" / "networks" / "gates.py").is_file()
     assert not [name for name in names if "__pycache__" in name or "/eval/" in name]
