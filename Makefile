@@ -26,7 +26,7 @@ RUN := $(PY) -W ignore -m monai.bundle run
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-package coverage lint train retrain segment evaluate bundles package
+.PHONY: help setup demo test test-slow soak test-package coverage lint train retrain segment evaluate bundles package
 .PHONY: push-hub label test-label table sbom clean
 
 help: ## this list
@@ -60,7 +60,10 @@ coverage: ## which lines the last "make test" did not run
 	@$(PY) -m coverage report
 
 test-slow: setup ## the slow tests as well
-	@$(PY) -m pytest $(PARALLEL) -m "slow or not slow" $(ARGS)
+	@$(PY) -m pytest $(PARALLEL) -m "not soak" $(ARGS)
+
+soak: setup ## hours of damaged files, kills and long runs, for docs/reliability.md; ARGS=tests/soak/NAME.py runs a part
+	@$(PY) -m pytest -m soak --timeout 0 $(or $(ARGS),tests/soak)
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check .

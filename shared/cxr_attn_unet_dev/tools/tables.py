@@ -20,6 +20,7 @@ from cxr_attn_unet.files import written
 
 from ..benchmark.report import blocks
 from ..json_style import format_json, read_json
+from .reliability import FOLDER, findings_text
 
 # files in docs/ that the programs in benchmarks/ and tools/ write
 MEASURED = (
@@ -272,6 +273,7 @@ def updated(root: Path) -> dict[Path, str]:
     wanted[docs / "performance.md"] = _filled(docs / "performance.md", of_performance)
     of_results = {**blocks(root / "results"), "measures": measures_text(measured["clavicle_measures"])}
     wanted[docs / "results.md"] = _filled(docs / "results.md", of_results)
+    wanted[docs / "reliability.md"] = _filled(docs / "reliability.md", {"findings": findings_text(root / FOLDER)})
     return wanted
 
 

@@ -15,7 +15,7 @@ from cxr_attn_unet.networks import build_network, load_weights
 from cxr_attn_unet.networks.checkpoint import sha256
 from cxr_attn_unet_dev.json_style import format_json
 from cxr_attn_unet_dev.packaging import check
-from cxr_attn_unet_dev.tools import overview, release_weights, render_examples, tables, training_curve
+from cxr_attn_unet_dev.tools import overview, release_weights, reliability, render_examples, tables, training_curve
 from part_bundles import write_bundle
 
 
@@ -40,6 +40,25 @@ def test_a_changed_result_is_noticed_and_written(tmp_path):
     metadata = json.loads((tmp_path / "bundles" / BUNDLES[0].name / "configs" / "metadata.json").read_text())
     assert 0.1235 in [round(value, 4) for value in metadata["eval_metrics"].values()]
     assert tables.main(["--root", str(tmp_path), "--check"]) == 0
+
+
+def test_findings_of_a_soak_are_a_table_in_the_text(tmp_path):
+    path = tmp_path / "kills.json"
+    reliability.write_findings(path, "Kills", "make soak", "Seed 0", [{"command": "segment", "kills": 1500}])
+    assert reliability.findings_text(tmp_path) == (
+        "### Kills\n\n| command | kills |\n|---|---|\n| segment | 1,500 |\n\nSeed 0. Measured with `make soak`.\n"
+    )
+
+
+def test_findings_with_unequal_rows_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"kills\.json: expected rows that all have the same columns"):
+        reliability.write_findings(tmp_path / "kills.json", "Kills", "make soak", "Seed 0", [{"a": 1}, {"b": 2}])
+
+
+def test_a_file_of_findings_that_is_none_is_named(tmp_path):
+    (tmp_path / "kills.json").write_text('{"title": "Kills"}')
+    with pytest.raises(ValueError, match=r"kills\.json: expected the keys title, command, setting, rows"):
+        reliability.findings_text(tmp_path)
 
 
 @pytest.mark.parametrize(
