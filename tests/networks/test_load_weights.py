@@ -69,6 +69,22 @@ def test_damaged_file(network, tmp_path, damage):
         load_weights(network, path)
 
 
+def test_a_changed_number_is_noticed_without_a_record(network, tmp_path):
+    path = tmp_path / "broken.pt"
+    torch.save(network.state_dict(), path)
+    content = bytearray(path.read_bytes())
+    weight = network.state_dict()["head.weight"].numpy().tobytes()
+    content[content.index(weight)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.pt cannot be read .*\(the checksum of broken/data/"):
+        load_weights(network, path)
+
+
+def test_a_weight_file_from_before_there_were_checksums_is_read(network, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert load_weights(build_network("unet", width=4), tmp_path / "old.pt")
+
+
 @pytest.mark.parametrize("content", [{}, [1, 2], {"epoch": 3}, {"model": {}}, torch.zeros(3)], ids=str)
 def test_file_without_a_state_dict(network, tmp_path, content):
     torch.save(content, tmp_path / "other.pt")

@@ -102,6 +102,37 @@ def test_what_follows_half_a_line_can_be_read(journal):
     assert [one.stem for one in Journal(journal.path).records(["a", "b"])] == ["a", "b"]
 
 
+def changed(line: bytes) -> bytes:
+    """The same line with another measurement."""
+    assert b"12.5" in line
+    return line.replace(b"12.5", b"92.5")
+
+
+def test_a_changed_line_is_noticed(journal):
+    journal.add(record())
+    journal.path.write_bytes(changed(journal.path.read_bytes()))
+    again = Journal(journal.path)
+    assert (again.get("a"), again.damaged) == (None, 1)
+
+
+def test_what_came_before_a_changed_line_is_forgotten_for_it_may_have_been_withdrawn(journal):
+    for stem in "abc":
+        journal.add(record(stem))
+    first, second, third = journal.path.read_bytes().splitlines(keepends=True)
+    journal.path.write_bytes(first + changed(second) + third)
+    assert [one.stem for one in Journal(journal.path).records("abc")] == ["c"]
+
+
+def test_a_line_of_a_former_version_takes_its_own_record_with_it(journal):
+    for stem in "ab":
+        journal.add(record(stem))
+    with open(journal.path, "a") as file:
+        file.write(json.dumps(VERSION_0_1_0) + "\n")
+    again = Journal(journal.path)
+    assert [one.stem for one in again.records("ab")] == ["b"]
+    assert again.damaged == 0
+
+
 VERSION_0_1_0 = {
     "path": "a.png",
     "stem": "a",
@@ -123,8 +154,8 @@ VERSION_0_1_0 = {
     [
         json.dumps(VERSION_0_1_0),
         json.dumps({"version": 99, "stem": "a"}),
-        json.dumps({"version": 2, "stem": "a"}),
-        json.dumps({"version": 2, "withdrawn": ["a"]}),
+        json.dumps({"version": 3, "stem": "a"}),
+        json.dumps({"version": 3, "withdrawn": ["a"]}),
         "[1, 2]",
         "no JSON",
         "",

@@ -9,6 +9,7 @@ a bundle is shipped with have theirs in ``configs/metadata.json``, under ``weigh
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,10 +25,37 @@ FORMER_OPTIONS = {"scale": "scale_attention"}
 Network = TypeVar("Network", bound=nn.Module)
 
 
+def read_checkpoint(path: str | Path) -> Any:
+    """What ``torch.save`` wrote to a file, if each byte of it is as it was written.
+
+    PyTorch writes a checksum of each of its tensors and does not look at it when it reads them, so that a damaged file
+    would give other numbers without a word. Only tensors and plain containers are unpickled, so a file from elsewhere
+    cannot run code.
+
+    Raises:
+        ValueError: it is damaged or of another kind; the message says how, and does not name the file.
+    """
+    try:
+        damaged = _damaged_member(path)
+        if not damaged:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        reason = f"the checksum of {damaged} is not that of its content"
+    except Exception as error:  # a damaged file can fail in the zip reader, in the unpickler or in the tensors
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    raise ValueError(f"it is damaged, cut short or of another kind ({reason})")
+
+
+def _damaged_member(path: str | Path) -> str | None:
+    """The first member of a weight file whose checksum is wrong; ``None`` in sound ones and those without checksums."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return None  # as written before PyTorch 1.6, which has its own way to fail
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip()
+
+
 def read_state_dict(path: str | Path) -> Mapping[str, torch.Tensor]:
     """Read a state dict from ``path``, bare or under the key ``model``, ``network`` or ``state_dict``.
-
-    Only tensors and plain containers are unpickled, so a file from elsewhere cannot run code.
 
     Raises:
         FileNotFoundError: no such file.
@@ -37,12 +65,9 @@ def read_state_dict(path: str | Path) -> Mapping[str, torch.Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"no weight file {path}; name one with --checkpoint, or train the network first")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail in the zip reader, in the unpickler or in the tensors
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{path} cannot be read as a PyTorch weight file: it is damaged, cut short or of another kind ({reason})"
-        ) from error
+        content = read_checkpoint(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as a PyTorch weight file: {error}") from error
     if isinstance(content, Mapping):
         for wrapper in WRAPPERS:
             if isinstance(content.get(wrapper), Mapping):

@@ -16,7 +16,7 @@ from .inputs import Input
 
 __all__ = ["VERSION", "FileState", "Record", "file_state", "make_record"]
 
-VERSION = 2  # of the lines that are written; those of version 0.1.0 of the package had no number
+VERSION = 3  # of the lines that are written; those of version 0.1.0 of the package had no number
 
 FileState = tuple[int, int]  # size in bytes, time of the last change in ns
 

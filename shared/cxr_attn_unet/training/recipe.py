@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.bundle import ConfigWorkflow, create_workflow
 
 from ..bundle import cause_of
 from ..datasets import DatasetError
+from .handlers.checkpoints import read_last
 
 __all__ = ["configs", "stages", "train_stage"]
 
@@ -108,7 +108,7 @@ def train_stage(
     """
     done = 0
     if (folder / LAST).is_file():
-        done = torch.load(folder / LAST, map_location="cpu", weights_only=True)["run"]["epoch"]
+        done = read_last(folder / LAST)["run"]["epoch"]
     if done < overrides["epochs"] or not (folder / BEST).is_file():
         workflow = create_workflow(
             config_file=[str(path) for path in config_files or [bundle_root / "configs" / f"{TRAIN}.json"]],

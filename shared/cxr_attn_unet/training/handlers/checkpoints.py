@@ -15,10 +15,30 @@ from ignite.engine import Engine, Events
 from ...bundle import is_main_process
 from ...files import written
 from ...networks import save_weights
+from ...networks.checkpoint import read_checkpoint
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "read_last"]
 
 logger = logging.getLogger(__name__)
+_OF_A_RUN = {"epoch", "iteration", "epochs", "iterations an epoch", "best"}
+
+
+def read_last(path: str | os.PathLike) -> dict[str, Any]:
+    """The state after the last epoch, as :class:`Checkpoints` wrote it, with the run's own values under ``run``.
+
+    Raises:
+        ValueError: damaged, or of another kind; the message names the file and the remedy.
+    """
+    try:
+        state = read_checkpoint(Path(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a checkpoint to resume from: {error}. Delete it and start again.") from error
+    run = state.get("run") if isinstance(state, dict) else None
+    if not isinstance(run, dict) or not _OF_A_RUN.issubset(run):
+        raise ValueError(
+            f"{path}: not a checkpoint to resume from: it is of another program. Name the folder of the earlier run."
+        )
+    return state
 
 
 class Checkpoints:
@@ -79,13 +99,8 @@ class Checkpoints:
         engine.add_event_handler(Events.COMPLETED, self._completed)
 
     def _load(self, engine: Engine) -> None:
-        try:
-            state = torch.load(self.last_path, map_location="cpu", weights_only=True)
-            run = state.pop("run")
-        except Exception as error:
-            raise ValueError(
-                f"{self.last_path}: not a checkpoint to resume from ({error}). Delete it and start again."
-            ) from error
+        state = read_last(self.last_path)
+        run = state.pop("run")
         for name, value in (("epochs", engine.state.max_epochs), ("iterations an epoch", engine.state.epoch_length)):
             if run[name] != value:
                 # the learning rate's schedule is laid out over the whole run
@@ -96,7 +111,7 @@ class Checkpoints:
         try:
             for name, target in self.save_dict.items():
                 target.load_state_dict(state[name])
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{self.last_path} is of another network or optimiser ({str(error).splitlines()[0]}). Resume with the "
                 "--network_name and --width of that run."
