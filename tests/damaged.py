@@ -53,6 +53,7 @@ from samples import picture, write_dicom, write_img, write_nifti, write_picture
 
 MAX_PIXELS = 8_000_000
 MORE_MEMORY = 1 << 30  # bytes beyond what the process had before the first file
+MORE_ADDRESSES = 6 << 30  # Pillow asks for as much as a chunk of a PNG states, up to 4 GiB, and does not use it
 LONGEST_SECONDS = 10
 TOLERANCE = 0.01  # of the range of values: decoders of lossy compressions round differently
 
@@ -274,7 +275,10 @@ def make_jpeg(path: Path) -> Sample:
 
 def make_tiff(values: np.ndarray, **options: Any) -> Callable[[Path], Sample]:
     # what a value of these tags says about the numbers, and whether bright is high
-    shown = ("PhotometricInterpretation", "SampleFormat", "FillOrder", "Orientation", "ColorMap", "Predictor")
+    shown = ["PhotometricInterpretation", "SampleFormat", "FillOrder", "Orientation", "ColorMap", "Predictor"]
+    if options:
+        # without the size, a compression cannot be undone, as with the size in the head of a JPEG
+        shown += ["ImageWidth", "ImageLength", "BitsPerSample", "RowsPerStrip", "Compression"]
 
     def make(path: Path) -> Sample:
         Image.fromarray(values).save(path, **options)
@@ -601,6 +605,7 @@ def main(folder: str, start: int, stop: int) -> None:
     every = kinds()
     samples: dict[str, tuple[Sample, Any]] = {}
     limited = False
+    memory = 0
     for number in range(start, stop):
         kind = every[number % len(every)]
         place = Path(folder) / kind.name
@@ -610,7 +615,8 @@ def main(folder: str, start: int, stop: int) -> None:
             sample = kind.make(place)
             samples[kind.name] = (sample, kind.read(place)[0])
         if not limited:
-            limit = _memory() + MORE_MEMORY
+            memory = _peak_memory()
+            limit = _addresses() + MORE_ADDRESSES
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
             limited = True
         print(json.dumps({"kind": kind.name, "number": number}), flush=True)
@@ -620,9 +626,16 @@ def main(folder: str, start: int, stop: int) -> None:
         seconds = time.monotonic() - begin
         if seconds > LONGEST_SECONDS:
             found = f"FAULT: took {seconds:.0f} s"
+        if _peak_memory() > memory + MORE_MEMORY:
+            found = f"FAULT: took {(_peak_memory() - memory) >> 20} MiB"
         print(json.dumps({"kind": kind.name, "number": number, "outcome": found, "seconds": seconds}), flush=True)
 
 
-def _memory() -> int:
+def _addresses() -> int:
     """Address space of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _peak_memory() -> int:
+    """The most memory that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

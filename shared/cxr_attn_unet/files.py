@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["as_path", "radiograph_stem", "sha256", "write_json", "written"]
+from filelock import FileLock, Timeout
+
+__all__ = ["as_path", "claimed", "radiograph_stem", "remove_parts", "sha256", "write_json", "written"]
+
+logger = logging.getLogger(__name__)
 
 PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpx")
 DICOM = (".dcm", ".dicom", ".dic", ".ima", ".dcm.gz", ".dicom.gz", ".dic.gz", ".ima.gz")
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".hdr")
+PART = ".cxr-part-"  # how the names of files begin that are being written
 SUFFIXES = (*PICTURES, *DICOM, *VOLUMES, ".zip")
 
 
@@ -51,11 +58,12 @@ def radiograph_stem(path: str | os.PathLike) -> str:
 def written(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path that becomes ``path`` when the block ends without an error, and vanishes otherwise.
 
-    The suffix is kept (writers choose the format by it), missing folders are made.
+    The suffix is kept (writers choose the format by it), missing folders are made. A program that is killed within the
+    block leaves the temporary file, see :func:`remove_parts`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix="".join(path.suffixes[-2:]), dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=PART, suffix="".join(path.suffixes[-2:]), dir=path.parent)
     os.close(handle)
     try:
         yield Path(temporary)
@@ -65,6 +73,50 @@ def written(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def remove_parts(folder: str | os.PathLike) -> None:
+    """Remove what :func:`written` left in a folder and below when a program was killed.
+
+    Args:
+        folder: one that nobody else writes to now, see :func:`claimed`; it need not be there.
+    """
+    for path in list(Path(folder).rglob(f"{PART}*")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(folder: str | os.PathLike) -> Iterator[bool]:
+    """Whether a folder is ours alone, until the block or the process ends, however it ends.
+
+    Among the processes that ask for it, on all machines that share the folder; on a file system that knows no locks,
+    everyone's.
+
+    Args:
+        folder: made if it is not there; a file ``lock`` in it stands for it.
+
+    Raises:
+        OSError: it cannot be written to.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    except NotImplementedError:
+        logger.warning(f"{folder}: its file system knows no locks. See to it that one process alone writes to it.")
+        yield True
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def sha256(path: str | os.PathLike) -> str:

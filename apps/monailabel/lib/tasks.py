@@ -20,6 +20,7 @@ from monailabel.tasks.train.bundle import BundleTrainTask
 from monailabel.transform.writer import write_itk
 from PIL import Image
 
+from cxr_attn_unet.files import written
 from cxr_attn_unet.inference import Segmenter
 from cxr_attn_unet.io import RadiographError, read_labels, read_radiograph
 from cxr_attn_unet.output import geometry, label_map, save_nifti
@@ -140,13 +141,13 @@ class AllStructures(InferTask):
 
     def __call__(self, request: dict[str, Any], callbacks: Any = None) -> tuple[str, dict[str, Any]]:
         """The label's file, and what is said of it."""
-        begin = time.time()
+        begin = time.perf_counter()
         path = request["image"]
         found = self._current()(path)
         file = write_label(label_map(found.masks), path, request.get("result_extension"))
         return file, {
             "label_names": self.labels,
-            "latencies": {"total": round(time.time() - begin, 2)},
+            "latencies": {"total": round(time.perf_counter() - begin, 2)},
             "confidences": {name: round(value, 4) for name, value in found.confidences.items()},
             "warnings": list(found.warnings),
         }
@@ -196,9 +197,9 @@ class BundleTrainer(BundleTrainTask):
                 f"{', '.join(f'{value} {name}' for name, value in known.items())}."
             )
         folder = Path(self.bundle_path) / "eval" / "labels"
-        folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{Path(item['label']).name.split('.')[0]}.png"
-        Image.fromarray(mine.astype(np.uint8) * 255).save(target)
+        with written(target) as temporary:
+            Image.fromarray(mine.astype(np.uint8) * 255).save(temporary)
         return str(target)
 
     def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:

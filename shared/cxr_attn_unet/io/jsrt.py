@@ -21,8 +21,8 @@ def is_raw(path: str) -> bool:
     return os.path.isfile(path) and os.path.getsize(path) == SIDE * SIDE * 2
 
 
-def read(path: str) -> np.ndarray:
-    """Pixels ``(2048, 2048)``, bone bright: the file's 12 bits, big-endian in 16, are high where the film is dark.
+def read(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pixels ``(2048, 2048)``, bone bright, and oddities: the 12 bits, big-endian in 16, are high where film is dark.
 
     Raises:
         RadiographError: not of the size of a JSRT radiograph, or above the limit on pixels.
@@ -33,4 +33,9 @@ def read(path: str) -> np.ndarray:
             "Analyze or NIfTI pairs, the .hdr file must stand beside it."
         )
     check_size(path, SIDE, SIDE)
-    return HIGHEST - np.fromfile(path, dtype=">u2").reshape(SIDE, SIDE).astype(np.float32)
+    stored = np.fromfile(path, dtype=">u2").reshape(SIDE, SIDE)
+    beyond = int((stored > HIGHEST).sum())
+    notes: tuple[str, ...] = ()
+    if beyond:
+        notes = (f"{beyond} pixels are above {HIGHEST}, which 12 bits cannot hold: damaged, or no JSRT radiograph",)
+    return HIGHEST - np.minimum(stored, HIGHEST).astype(np.float32), notes

@@ -37,8 +37,8 @@ _EXIF = {
 }
 
 
-def read(path: str) -> tuple[np.ndarray, Orientation]:
-    """Pixels ``(rows, columns)`` as stored, colours by their luminance, and orientation by the EXIF tag.
+def read(path: str) -> tuple[np.ndarray, Orientation, tuple[str, ...]]:
+    """Pixels ``(rows, columns)`` as stored, colours by their luminance, orientation by the EXIF tag, and oddities.
 
     Of a TIFF file with thumbnails, the largest picture. An alpha channel is ignored. The resolution that PNG and TIFF
     may state is that of a printer, not of the detector, and is not used either.
@@ -47,12 +47,12 @@ def read(path: str) -> tuple[np.ndarray, Orientation]:
         RadiographError: not an image, above the limit on pixels, truncated, of several frames, a photograph in colour,
             or in colour with 16 bits a channel.
     """
-    image, orientation = _open(path)
+    image, orientation, notes = _open(path)
     if isinstance(image, np.ndarray):
-        return image, orientation
+        return image, orientation, notes
     if image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16"):
         check_colours(image, path)
-    return _luminance(image), orientation
+    return _luminance(image), orientation, notes
 
 
 def read_labels(path: str) -> np.ndarray:
@@ -63,7 +63,7 @@ def read_labels(path: str) -> np.ndarray:
     Raises:
         RadiographError: as :func:`read`.
     """
-    image, _ = _open(path)
+    image, _, _ = _open(path)
     if isinstance(image, np.ndarray):
         return image
     if image.mode in ("RGB", "RGBA", "P", "PA"):
@@ -107,8 +107,11 @@ def check_colours(image: Image.Image, path: str) -> None:
         )
 
 
-def _open(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
-    """The picture, or where Pillow cannot read it its pixels ``(rows, columns)`` float32, and its orientation."""
+_Opened = tuple[Image.Image | np.ndarray, Orientation, tuple[str, ...]]
+
+
+def _open(path: str) -> _Opened:
+    """The picture, or where Pillow cannot read it its pixels ``(rows, columns)`` float32; orientation and oddities."""
     try:
         with without_warnings():  # of odd TIFF tags
             return _opened(path)
@@ -137,10 +140,10 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _opened(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
+def _opened(path: str) -> _Opened:
     page = tiff.largest_page(path) if tiff.is_tiff(path) else None
     if page is not None and page.pixels is not None:
-        return page.pixels, Orientation(*_EXIF.get(page.exif, ()))
+        return page.pixels, Orientation(*_EXIF.get(page.exif, ())), page.notes
     # through a file object: by name, Pillow maps it to memory, and mixes up the rows of a TIFF on its side
     with open(path, "rb") as file, open_picture(file, path) as image:
         if page is not None:
@@ -152,14 +155,28 @@ def _opened(path: str) -> tuple[Image.Image | np.ndarray, Orientation]:
         _check_bits(image, path)
         if page is None:
             tag = image.getexif().get(_EXIF_ORIENTATION, 1)
+        if image.format == "PNG":
+            _check_sums(file, path)
         image.load()
         orientation = Orientation(*_EXIF.get(tag, ()))
         if page is None:
-            return image, orientation
+            return image, orientation, ()
         stored = _stored(image, tag)  # alone of all formats, Pillow turns TIFF while loading: turn it back
         if page.inverted:
-            return _inverted(np.asarray(stored)), orientation
-        return stored, orientation
+            return _inverted(np.asarray(stored)), orientation, page.notes
+        return stored, orientation, page.notes
+
+
+def _check_sums(file: IO[bytes], path: str) -> None:
+    """Make sure that the pixels of a PNG file have their checksums, which Pillow passes over while it decodes them.
+
+    Raises:
+        Exception: what Pillow raises for a damaged file.
+    """
+    position = file.tell()
+    with open(path, "rb") as again, open_picture(again, path) as image:
+        image.verify()
+    file.seek(position)
 
 
 def open_picture(file: IO[bytes], path: str) -> ImageFile.ImageFile:

@@ -100,15 +100,16 @@ def _read(path: str) -> Radiograph:
     if kind == "dicom":
         radiograph = dicom.read(path)
     elif kind == "raster":
-        pixels, orientation = raster.read(path)
-        radiograph = Radiograph(pixels, path, None, orientation)
+        pixels, orientation, notes = raster.read(path)
+        radiograph = Radiograph(pixels, path, None, orientation, notes=notes)
     elif kind == "volume":
-        pixels, spacing, orientation, affine = volume.read(path)
+        pixels, spacing, orientation, affine, notes = volume.read(path)
         source = "given" if spacing else None
-        radiograph = Radiograph(pixels, path, spacing, orientation, affine, source)
+        radiograph = Radiograph(pixels, path, spacing, orientation, affine, source, notes)
     elif kind == "jsrt":
         spacing = (jsrt.SPACING_MM, jsrt.SPACING_MM)
-        radiograph = Radiograph(jsrt.read(path), path, spacing, Orientation(), None, "detector")
+        pixels, notes = jsrt.read(path)
+        radiograph = Radiograph(pixels, path, spacing, Orientation(), None, "detector", notes)
     else:
         what, remedy = what_is(path)
         if what:

@@ -14,6 +14,9 @@ __all__ = ["Page", "is_tiff", "largest_page"]
 
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274
+_PHOTOMETRIC = 262
+_UNCOMPRESSED = 1
+_MOST_PAGES = 1000
 _WHITE_IS_ZERO = 0
 # Pillow takes int8 and uint32 for other types and does not know the others
 _NOT_OF_PILLOW = ("int8", "uint32", "int64", "uint64", "float16", "float64")
@@ -28,12 +31,14 @@ class Page:
         exif: its orientation, 1 to 8, see :data:`.raster._EXIF`.
         inverted: whether Pillow leaves it with bright pixels low.
         pixels: ``(rows, columns)`` as stored but bright pixels high, if Pillow cannot read them; else ``None``.
+        notes: what is odd in its directory.
     """
 
     index: int
     exif: int
     inverted: bool
     pixels: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
 
 def is_tiff(path: str) -> bool:
@@ -46,11 +51,12 @@ def largest_page(path: str) -> Page:
     """The largest picture; smaller ones are thumbnails.
 
     Raises:
-        RadiographError: several of that size, above the limit on pixels, or numbers in a compression that is not read.
+        RadiographError: several of that size, above the limit on pixels, numbers in a compression that is not read, or
+            it does not say whether black or white is zero.
         Exception: what tifffile raises for a damaged file.
     """
     with tifffile.TiffFile(path) as file:
-        pages = [page.aspage() for page in file.pages]
+        pages = _pages(file, path)
         areas = [page.imagelength * page.imagewidth for page in pages]
         index = int(np.argmax(areas))
         page = pages[index]
@@ -62,6 +68,11 @@ def largest_page(path: str) -> Page:
         check_size(path, page.imagelength, page.imagewidth)
         # each is decoded as a whole, however small the picture
         check_size(path, page.tilelength, page.tilewidth)
+        if _PHOTOMETRIC not in page.tags:
+            raise RadiographError(
+                f"{path}: does not say whether zero is black or white (tag PhotometricInterpretation), so it may be "
+                "damaged. Save it again as 16-bit grey."
+            )
         white_is_zero = int(page.photometric) == _WHITE_IS_ZERO
         kind = np.dtype(page.dtype) if page.dtype is not None else np.dtype(np.uint8)
         pixels = None
@@ -71,7 +82,46 @@ def largest_page(path: str) -> Page:
         tag = page.tags.get(_ORIENTATION)
         exif = 1 if tag is None else int(tag.value)
         # Pillow undoes white-is-zero up to 8 bits, but not above
-        return Page(index, exif, white_is_zero and kind.itemsize > 1, pixels)
+        return Page(index, exif, white_is_zero and kind.itemsize > 1, pixels, tuple(_oddities(page)))
+
+
+def _pages(file: tifffile.TiffFile, path: str) -> list[tifffile.TiffPage]:
+    """All pictures of a file, whose directories each name the next.
+
+    Raises:
+        RadiographError: they lead back to one that was before, or are too many.
+    """
+    pages: list[tifffile.TiffPage] = []
+    seen: set[int] = set()
+    for page in file.pages:
+        if page.offset in seen:
+            raise RadiographError(f"{path}: damaged, its list of pictures leads back into itself. Copy it again.")
+        if len(pages) == _MOST_PAGES:
+            raise RadiographError(f"{path}: holds more than {_MOST_PAGES} pictures. Save the radiograph alone.")
+        seen.add(page.offset)
+        pages.append(page.aspage())
+    return pages
+
+
+def _oddities(page: tifffile.TiffPage) -> list[str]:
+    """Signs of damage in the directory of a picture, in words (TIFF 6.0, sections 2 and 8)."""
+    found = []
+    codes = [tag.code for tag in page.tags]
+    file = page.parent
+    file.filehandle.seek(page.offset)
+    stated = int.from_bytes(file.filehandle.read(file.tiff.tagnosize), "little" if file.byteorder == "<" else "big")
+    if len(codes) != stated:
+        found.append(f"its TIFF directory states {stated} entries, of which {len(codes)} can be read")
+    elif codes != sorted(codes):
+        found.append("the entries of its TIFF directory are not in order; one may be damaged")
+    row = (page.imagewidth * page.samplesperpixel * page.bitspersample + 7) // 8
+    expected = row * page.imagelength
+    if page.compression == _UNCOMPRESSED and not page.is_tiled and sum(page.databytecounts) > expected:
+        found.append(
+            f"holds {sum(page.databytecounts)} bytes of pixels, of which its size needs {expected}; the rest was "
+            "ignored, and perhaps its size is wrong"
+        )
+    return found
 
 
 def _pixels(page: tifffile.TiffPage, kind: np.dtype, white_is_zero: bool, path: str) -> np.ndarray:

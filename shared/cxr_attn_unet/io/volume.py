@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from .content import what_is
-from .limits import check_size
+from .limits import check_size, max_bytes
 from .radiograph import Orientation, RadiographError
 
 __all__ = ["ITK_SUFFIXES", "NIFTI_SUFFIXES", "orientation_of", "read"]
@@ -23,8 +24,10 @@ ITK_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 _UNKNOWN = 1.0
 
 
-def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation, np.ndarray]:
-    """Pixels ``(rows, columns)``, spacing (row, column) in mm or ``None``, orientation and affine (RAS).
+def read(
+    path: str,
+) -> tuple[np.ndarray, tuple[float, float] | None, Orientation, np.ndarray, tuple[str, ...]]:
+    """Pixels ``(rows, columns)``, spacing (row, column) in mm or ``None``, orientation, affine (RAS), and oddities.
 
     The file's first axis are the columns, its second the rows; a third of length one is dropped. See
     :func:`orientation_of` for what is upright. A spacing of 1 x 1 mm is taken as unknown.
@@ -33,12 +36,13 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
         RadiographError: damaged, more than one slice, or above the limit on pixels.
     """
     itk = path.lower().endswith(ITK_SUFFIXES)
+    notes: list[str] = []
     try:
         if itk:
             array, affine = _read_itk(path)
             orientation = None
         else:
-            array, affine, orientation = _read_nifti(path)
+            array, affine, orientation = _read_nifti(path, notes)
     except (RadiographError, MemoryError):
         raise
     except Exception as error:  # nibabel, zlib and ITK each raise their own
@@ -60,7 +64,7 @@ def read(path: str) -> tuple[np.ndarray, tuple[float, float] | None, Orientation
         affine[:3, dropped],
         affine[:3, 3],
     )
-    return np.ascontiguousarray(pixels, dtype=np.float32), spacing, orientation, in_plane
+    return np.ascontiguousarray(pixels, dtype=np.float32), spacing, orientation, in_plane, tuple(notes)
 
 
 def _check_grey(dtype: np.dtype, path: str) -> None:
@@ -111,8 +115,8 @@ def orientation_of(columns: np.ndarray, rows: np.ndarray) -> Orientation:
     return Orientation(transpose, bool(down), bool(right))
 
 
-def _read_nifti(path: str) -> tuple[np.ndarray, np.ndarray, Orientation | None]:
-    """Array, affine, and the orientation if the file's geometry says nothing about it."""
+def _read_nifti(path: str, notes: list[str]) -> tuple[np.ndarray, np.ndarray, Orientation | None]:
+    """Array, affine, and the orientation if the file's geometry says nothing about it; adds oddities to the notes."""
     image: Any = nib.load(path)
     header = image.header
     orientation = None
@@ -124,7 +128,29 @@ def _read_nifti(path: str) -> tuple[np.ndarray, np.ndarray, Orientation | None]:
     _check_grey(header.get_data_dtype(), path)
     _picture_axes(image.shape, path)
     array = np.asanyarray(image.dataobj)
+    needed = image.dataobj.offset + math.prod(image.shape) * header.get_data_dtype().itemsize
+    found = _length_of_pixels_file(image)
+    if found > needed:
+        notes.append(
+            f"holds {found} bytes, of which the size in its header needs {needed}; the rest was ignored, and perhaps "
+            "the size is wrong"
+        )
     return array, np.asarray(image.affine, float), orientation
+
+
+def _length_of_pixels_file(image: Any) -> int:
+    """Bytes of the file of the pixels, unpacked; no more than a radiograph can have.
+
+    In gzip, it is read to its end: only there is its checksum compared.
+    """
+    holder = image.file_map["image"]
+    length = 0
+    with holder.get_prepare_fileobj("rb") as file:
+        while block := file.read(1 << 20):
+            length += len(block)
+            if length > max_bytes():
+                break
+    return length
 
 
 def _rows_reversed_by_dcm2niix(header: Any) -> bool:

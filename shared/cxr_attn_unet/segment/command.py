@@ -16,7 +16,7 @@ from ..output import COLLECTIONS, FORMATS, REPRODUCIBLE, UIDS, check_formats
 from ..structures import BUNDLE_SUFFIX
 from ..trust import remember, trust_file
 from .inputs import find_inputs
-from .job import segment_files
+from .job import FolderInUseError, segment_files
 from .settings import STATE_FOLDER
 
 __all__ = ["EXAMPLES", "add_arguments", "main"]
@@ -135,20 +135,23 @@ def main(options: argparse.Namespace) -> int:
         for failure in found.failures:
             print(failure.reason, file=sys.stderr)
         return _stop("there is nothing to segment")
-    return segment_files(
-        segmenter,
-        found.inputs,
-        output,
-        options.formats,
-        failures=found.failures,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        overwrite=options.overwrite,
-        report=not options.no_report,
-        ignored=found.ignored,
-        with_identifiers=options.with_identifiers,
-        uids=options.uids,
-    )
+    try:
+        return segment_files(
+            segmenter,
+            found.inputs,
+            output,
+            options.formats,
+            failures=found.failures,
+            batch_size=options.batch_size,
+            workers=options.workers,
+            overwrite=options.overwrite,
+            report=not options.no_report,
+            ignored=found.ignored,
+            with_identifiers=options.with_identifiers,
+            uids=options.uids,
+        )
+    except (FolderInUseError, OSError) as error:
+        return _stop(str(error))
 
 
 def _remember(structures: Sequence[str], bundles: str | None) -> None:

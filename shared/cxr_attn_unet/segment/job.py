@@ -12,6 +12,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
+from ..files import claimed, remove_parts
 from ..inference.segmenter import Segmenter
 from ..io import describe_ignored
 from ..output import REPRODUCIBLE
@@ -21,10 +22,14 @@ from .pipeline import Pipeline
 from .settings import STATE_FOLDER, Settings, is_finished
 from .tables import Finished, write_tables
 
-__all__ = ["segment_files"]
+__all__ = ["FolderInUseError", "segment_files"]
 
 JOURNAL = f"{STATE_FOLDER}/journal.jsonl"
 INTERRUPTED = 130  # as shells say of a program that Ctrl-C ended
+
+
+class FolderInUseError(RuntimeError):
+    """Another run writes to the folder of the results; the message names it and the remedy."""
 
 
 def segment_files(
@@ -59,15 +64,40 @@ def segment_files(
 
     Returns:
         exit status: 0, 1 if some failed, 130 if interrupted.
+
+    Raises:
+        FolderInUseError: another run writes to that folder now.
+        OSError: what an earlier run has left there cannot be read, or nothing can be written.
     """
     settings = Settings.of(segmenter, output, formats, report, with_identifiers, uids)
-    journal = Journal(settings.output / JOURNAL)
-    done = set() if overwrite else {entry.stem for entry in inputs if is_finished(entry, journal, settings)}
+    with claimed(settings.output / STATE_FOLDER) as ours:
+        if not ours:
+            raise FolderInUseError(
+                f"{output}: another run writes to this folder. Wait until it has ended, or name another folder with "
+                "--output."
+            )
+        remove_parts(settings.output)
+        journal = Journal(settings.output / JOURNAL)
+        if journal.damaged:
+            _say(f"{journal.path}: {journal.damaged} lines are damaged; what they may have been about is done again.")
+        done = set() if overwrite else {entry.stem for entry in inputs if is_finished(entry, journal, settings)}
+        pipeline = Pipeline(segmenter, settings, journal, batch_size, workers)
+        return _segment(pipeline, settings, journal, inputs, done, [*failures], ignored or {})
+
+
+def _segment(
+    pipeline: Pipeline,
+    settings: Settings,
+    journal: Journal,
+    inputs: Sequence[Input],
+    done: set[str],
+    all_failures: list[Failure],
+    ignored: Mapping[str, int],
+) -> int:
+    """The work on a folder that is ours alone; returns the exit status."""
     todo = [entry for entry in inputs if entry.stem not in done]
     if done:
         _say(f"{len(done)} of {len(inputs)} were finished before.")
-    all_failures = list(failures)
-    pipeline = Pipeline(segmenter, settings, journal, batch_size, workers)
     interrupted = _run(pipeline, todo, done, all_failures)
     if interrupted:
         # results that were being written are recorded, and with --overwrite those from before are still there
@@ -76,7 +106,9 @@ def segment_files(
     try:
         write_tables(settings, finished, all_failures)
     except OSError as error:
-        _say(f"cxr-attn-unet: the tables could not be written to {output} ({error}); run the same command again")
+        _say(
+            f"cxr-attn-unet: the tables could not be written to {settings.output} ({error}); run the same command again"
+        )
         return 1
     _say_what_failed(settings, all_failures)
     if ignored:

@@ -88,6 +88,7 @@ class Journal:
             os.truncate(self.path, offset)
 
     def _remember(self, line: bytes, offset: int) -> None:
+        content: dict | None
         try:
             content = _opened(line)
         except ValueError:

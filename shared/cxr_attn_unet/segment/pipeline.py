@@ -149,7 +149,11 @@ class Pipeline:
             yield Outcome(entry, None if error is None else _failure(entry, error, "written"))
 
     def _write(self, opened: _Opened, found: Segmentation) -> None:
-        """Write all results and record them. Their former record is withdrawn first: see :class:`Journal`."""
+        """Write all results and record them. Their former record is withdrawn first: see :class:`Journal`.
+
+        Raises:
+            RadiographError: the radiograph's file was changed since it was read; its results are removed.
+        """
         settings = self._settings
         entry = opened.entry
         self._journal.withdraw(entry.stem)
@@ -158,6 +162,12 @@ class Pipeline:
             with written(settings.output / thumbnail(entry.stem)) as temporary:
                 found.plot(THUMBNAIL_SIDE).save(temporary, format="JPEG", quality=THUMBNAIL_QUALITY)
         files = settings.results_of(entry)
+        try:
+            _check_unchanged(entry, opened.state)  # DICOM results take their header from the file
+        except RadiographError:
+            for file in files:
+                (settings.output / file).unlink(missing_ok=True)
+            raise
         record = make_record(entry, opened.state, settings.identity, found, files, saved.notes, settings.with_rle)
         self._journal.add(record)
 
@@ -167,7 +177,21 @@ def _open(entry: Input, max_pixels: int | None) -> _Opened:
         state = file_state(entry.path)
     except OSError:
         state = (0, 0)  # reading it says what is wrong
-    return _Opened(entry, state, read_radiograph(entry.path, max_pixels))
+    radiograph = read_radiograph(entry.path, max_pixels)
+    _check_unchanged(entry, state)
+    return _Opened(entry, state, radiograph)
+
+
+def _check_unchanged(entry: Input, state: FileState) -> None:
+    """Raise :class:`RadiographError` unless a file is in the state in which it was before it was read."""
+    try:
+        is_same = file_state(entry.path) == state
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise RadiographError(
+            f"{entry.path}: was changed while it was worked on. Run the same command again when it is whole."
+        )
 
 
 def _failure(entry: Input, error: BaseException, step: str) -> Failure:

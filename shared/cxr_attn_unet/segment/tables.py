@@ -16,7 +16,7 @@ from ..output import Column, Entry, MaskedImage, write_coco, write_parquet, writ
 from ..structures import part_key
 from .inputs import Failure, Input
 from .journal import Journal
-from .record import Record
+from .record import Record, file_state
 from .settings import Settings, thumbnail
 
 __all__ = ["Finished", "write_tables"]
@@ -122,7 +122,7 @@ def _columns(settings: Settings) -> dict[str, str]:
 def _row(settings: Settings, entry: Input, record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {"file": entry.name, "name": entry.stem, "rows": record.rows, "columns": record.columns}
     if settings.with_identifiers:
-        row |= read_identifiers(record.path)
+        row |= _identifiers(record)
     if record.spacing is not None:
         row["row_spacing_mm"] = record.spacing[0]
         row["column_spacing_mm"] = record.spacing[1]
@@ -134,6 +134,15 @@ def _row(settings: Settings, entry: Input, record: Record) -> dict[str, Any]:
         row[f"agreement_{structure}"] = value
     row["warnings"] = list(record.warnings)
     return row
+
+
+def _identifiers(record: Record) -> dict[str, str]:
+    """Whose radiograph it is; nothing if the file is another one now."""
+    try:
+        is_same = file_state(record.path) == record.state
+    except OSError:
+        return {}
+    return read_identifiers(record.path) if is_same else {}
 
 
 def _encoded(record: Record) -> dict[str, str]:

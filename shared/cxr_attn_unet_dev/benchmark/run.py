@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import platform
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow, create_workflow
 
 from cxr_attn_unet import __version__
 from cxr_attn_unet.bundle import cause_of
 from cxr_attn_unet.datasets import load_data
-from cxr_attn_unet.files import write_json
+from cxr_attn_unet.files import claimed, remove_parts, write_json
 from cxr_attn_unet.system import hardware, peak_memory, processor
 from cxr_attn_unet.training.recipe import train_stage
 
@@ -37,19 +35,6 @@ BUSY = 75  # EX_TEMPFAIL: another process has this cell in hand
 def result_path(results: Path, cell: Cell) -> Path:
     """Where the result of a cell is written."""
     return results / f"{cell.name}.json"
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[bool]:
-    """Whether a cell's folder is ours alone, until the block or the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 def data_hash(dataset_dir: str, structure: str) -> str:
@@ -82,6 +67,7 @@ def run_cell(cell: Cell, dataset_dir: str, results: Path, runs: Path) -> bool:
     with claimed(folder) as ours:
         if not ours:
             return False
+        remove_parts(folder)
         if not target.is_file():
             document = _train_and_validate(cell, dataset_dir, folder)
             write_json(target, document)
@@ -178,19 +164,29 @@ def _rounded(costs: Costs) -> dict[str, Any]:
 def _train(cell: Cell, overrides: dict[str, Any], place: Path, start: Path | None) -> tuple[Path, Costs]:
     """Train one stage, or the rest of it; its best weights and costs.
 
-    A stage that was finished before is not trained again; its costs are in ``cost.json``.
+    A stage that was finished before is not trained again; its costs are in ``cost.json``, which is written before the
+    state after its last epoch is.
     """
-    watched: dict[str, Any] = {}
+    cost_file = place / "cost.json"
 
     def watch(workflow: ConfigWorkflow) -> None:
-        watched["workflow"] = workflow
-        watched["stopwatch"], _ = stopwatches(workflow)
+        stopwatch, _ = stopwatches(workflow)
+        trainer = workflow.parser.get_parsed_content("train#trainer")
+
+        def note(engine: Engine) -> None:
+            of_an_epoch = engine.state.epoch_length or 0
+            if engine.state.iteration == of_an_epoch * overrides["epochs"]:
+                write_json(cost_file, asdict(_costs_of(workflow, stopwatch)))
+
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, note)
 
     weights = train_stage(cell.bundle_root, overrides, place, start, watch)
-    cost_file = place / "cost.json"
-    if watched:
-        write_json(cost_file, asdict(_costs_of(watched["workflow"], watched["stopwatch"])))
-    return weights, Costs(**json.loads(cost_file.read_text(encoding="utf-8")))
+    try:
+        return weights, Costs(**json.loads(cost_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{cost_file}: no costs of a stage ({error}). Remove its folder; it is trained again."
+        ) from error
 
 
 def _costs_of(workflow: ConfigWorkflow, stopwatch: Stopwatch) -> Costs:

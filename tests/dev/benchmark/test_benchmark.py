@@ -17,6 +17,7 @@ from monai.bundle import create_workflow
 from monai.transforms import Compose, SpatialPad
 
 from conftest import write_folder
+from cxr_attn_unet.files import claimed
 from cxr_attn_unet.networks import COMPARED
 from cxr_attn_unet.structures import REGISTRY
 from cxr_attn_unet.training.precision import half_precision_pays
@@ -25,7 +26,7 @@ from cxr_attn_unet_dev.benchmark import cells_of, load_protocol, run_cell
 from cxr_attn_unet_dev.benchmark.__main__ import main
 from cxr_attn_unet_dev.benchmark.cells import PUBLISHED, Cell, protocol_names
 from cxr_attn_unet_dev.benchmark.report import blocks, compared, draw, holm, interval
-from cxr_attn_unet_dev.benchmark.run import BUSY, _configuration, claimed, data_hash, result_path, run_in_process
+from cxr_attn_unet_dev.benchmark.run import BUSY, _configuration, data_hash, result_path, run_in_process
 
 TINY = {"width": 4, "image_size": 32, "epochs": 2, "batch_size": 4, "num_workers": 0}
 

@@ -35,6 +35,7 @@ else:
 __all__ = ["as_bytes", "luminance", "stored_pixels", "without_unused_bits"]
 
 _KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_REPRESENTATIONS = ("OB", "OW", "OF", "OD", "UN", "OB or OW")
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 # the strongest compression in use leaves a tenth of a bit for a pixel; beyond, decoders ask for all memory there is
@@ -83,6 +84,7 @@ def stored_pixels(dataset: Dataset, path: str, notes: list[str]) -> np.ndarray:
     value = getattr(element, "value", None)
     if not isinstance(value, bytes) or not value:
         raise RadiographError(f"{path}: {tags.named(keyword)} is empty. Copy or export it again.")
+    _check_element(element, keyword, value, path, notes)
     layout = _layout(dataset, path, notes, keyword, len(value))
     check_size(path, layout.rows, layout.columns)
     syntax = _transfer_syntax(dataset)
@@ -92,6 +94,22 @@ def stored_pixels(dataset: Dataset, path: str, notes: list[str]) -> np.ndarray:
         return _decoded(frame, head, layout, syntax, dataset, path, notes)
     _check_frames(dataset, path, notes, is_one=len(value) < 2 * layout.frame_bytes)
     return _uncompressed(value, keyword, layout, syntax, element, dataset, path, notes)
+
+
+def _check_element(element: Any, keyword: str, value: bytes, path: str, notes: list[str]) -> None:
+    """Make sure that pixels begin where the header says: after a representation that no pixels have, they do not.
+
+    Raises:
+        RadiographError: they do not.
+    """
+    if element.VR not in (None, *_REPRESENTATIONS):
+        raise RadiographError(
+            f"{path}: the head of {tags.named(keyword)} is damaged, so that it is not known where the pixels begin. "
+            "Copy or export it again."
+        )
+    stated = getattr(element, "length", None)
+    if stated not in (None, _UNDEFINED_LENGTH) and stated > len(value):
+        notes.append(f"{tags.named(keyword)} states {stated} bytes, the file has {len(value)} of them")
 
 
 def luminance(colours: np.ndarray) -> np.ndarray:
@@ -280,6 +298,11 @@ def _uncompressed(
         raise RadiographError(
             f"{path}: truncated, {tags.named(keyword)} holds {len(value)} bytes, {layout.columns} x {layout.rows} "
             f"pixels need {expected}. Copy or export it again."
+        )
+    if len(value) > expected + 1:
+        notes.append(
+            f"{tags.named(keyword)} holds {len(value)} bytes, of which {layout.columns} x {layout.rows} pixels need "
+            f"{expected}; the rest was ignored, and perhaps the size is wrong"
         )
     little = getattr(element, "is_little_endian", True)
     if not is_known:

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import torch
 from ignite.engine import Engine, Events
 
 from ...bundle import is_main_process
-from ...files import written
+from ...files import claimed, remove_parts, written
 from ...networks import save_weights
 from ...networks.checkpoint import read_checkpoint
 
 __all__ = ["Checkpoints", "read_last"]
 
 logger = logging.getLogger(__name__)
+# of the folders that this process writes to, by path
+_claims: dict[Path, ExitStack] = {}
 _OF_A_RUN = {"epoch", "iteration", "epochs", "iterations an epoch", "best"}
 
 
@@ -47,6 +50,10 @@ class Checkpoints:
     Both are written to a temporary name first, so an interrupted run never leaves half a file, which is why this is
     not MONAI's ``CheckpointSaver``. Weights that stood at ``weights_path`` before the run are kept beside it as
     ``*.previous.pt``. A run without any validation saves its weights when it ends.
+
+    The folders of both are this process's alone until the run has completed or the process has ended, see
+    :func:`cxr_attn_unet.files.claimed`; a run in another process is refused. What a run that was killed was just
+    writing there is removed.
 
     Args:
         weights_path: file of the best weights, a bare state dict: what all of MONAI reads without being told a key;
@@ -87,6 +94,7 @@ class Checkpoints:
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine, as MONAI does with the handlers of a config."""
+        engine.add_event_handler(Events.STARTED, self._claim)
         if self.resume:
             engine.add_event_handler(Events.STARTED, self._load)
         else:
@@ -97,6 +105,22 @@ class Checkpoints:
             self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._validated)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_last)
         engine.add_event_handler(Events.COMPLETED, self._completed)
+
+    def _claim(self, engine: Engine) -> None:
+        if not self._writes:
+            return
+        for folder in self._folders() - set(_claims):
+            claim = ExitStack()
+            if not claim.enter_context(claimed(folder)):
+                raise RuntimeError(
+                    f"{folder}: another training writes to this folder. Wait until it has ended, or name other folders "
+                    "with --output_dir and --ckpt_dir."
+                )
+            _claims[folder] = claim
+            remove_parts(folder)
+
+    def _folders(self) -> set[Path]:
+        return {self.weights_path.resolve().parent, self.last_path.resolve().parent}
 
     def _load(self, engine: Engine) -> None:
         state = read_last(self.last_path)
@@ -168,3 +192,6 @@ class Checkpoints:
     def _completed(self, engine: Engine) -> None:
         if not self._own_weights:
             self._save_weights()
+        for folder in self._folders():
+            if folder in _claims:
+                _claims.pop(folder).close()
