@@ -70,7 +70,7 @@ def check_trusted(bundles: Iterable[str | os.PathLike]) -> None:
         raise UntrustedBundleError(
             f"{', '.join(unknown)}: did not come with this package and was not trusted before, and a MONAI config can "
             "run code. If you trust whoever made it, give --trust (Python: trust=True); the command remembers what it "
-            f"was told in {trust_file()}, by checksums."
+            f"was told in {trust_file()}, by checksums.{_damage()}"
         )
 
 
@@ -92,6 +92,13 @@ def remember(bundles: Iterable[str | os.PathLike]) -> None:
             entries[digest] = str(Path(bundle).resolve())
     if entries != _entries():
         write_json(path, entries)
+
+
+def _damage() -> str:
+    """What is wrong with the file of trust, if something is."""
+    if not trust_file().exists() or _entries():
+        return ""
+    return " That file holds nothing now or is damaged: what was trusted before must be trusted again."
 
 
 def _remembered() -> set[str]:

@@ -38,10 +38,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        data, report = inspect_data(options.dataset_dir, options.structure)
-    except (DatasetError, RadiographError) as error:
+        return _check(options)
+    except (DatasetError, RadiographError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Check, say what was found and write what is wanted; returns the exit status."""
+    data, report = inspect_data(options.dataset_dir, options.structure)
     items = [item for section in data.values() for item in section]
     for line in summary(data, report.facts):
         print(line)

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import pickle
@@ -525,9 +526,7 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
         engine: what runs it.
         known: steps of preprocessing that bundles loaded before have; those of this one are added.
     """
-    parser = ConfigParser()
-    parser.read_config(root / "configs" / "inference.json")
-    parser.read_meta(root / "configs" / "metadata.json")
+    parser = _read_configs(root)
     parser["bundle_root"] = str(root)
     parser["device"] = device
     try:
@@ -539,8 +538,14 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
         amp = bool(parser.get_parsed_content("amp"))
         structure = str(parser.get_parsed_content("structure"))
         parts = _parts_of(parser)
-    except RuntimeError as error:
-        raise cause_of(error) from error
+        version = str(parser["_meta_"]["version"])
+    except (RuntimeError, KeyError) as error:
+        cause = cause_of(error)
+        if isinstance(cause, KeyError):
+            raise ValueError(
+                f"{root / 'configs'}: lacks {cause}, so this is no bundle of this package, or damaged. Get it again."
+            ) from error
+        raise cause from error
     config = (root / "configs" / "inference.json").read_bytes()
     checksum = sha256(weights)
     identity = hashlib.sha256(checksum.encode() + config).hexdigest()
@@ -549,7 +554,7 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
     return _Model(
         structure=structure,
         parts=parts,
-        version=str(parser["_meta_"]["version"]),
+        version=version,
         preprocessing=steps,
         network=with_engine(network, engine, identity),
         inferer=inferer,
@@ -560,6 +565,26 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
         checksum=checksum,
         curve=curve_of(structure, checksum),
     )
+
+
+def _read_configs(root: Path) -> ConfigParser:
+    """The bundle's ``inference.json`` and ``metadata.json``.
+
+    Raises:
+        ValueError: one is no JSON object; the message names it.
+        OSError: one cannot be read.
+    """
+    parser = ConfigParser()
+    for name, read in (("inference.json", parser.read_config), ("metadata.json", parser.read_meta)):
+        path = root / "configs" / name
+        try:
+            is_object = isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+        except ValueError as error:
+            raise ValueError(f"{path}: no JSON, or cut off ({error}). Get the bundle again.") from error
+        if not is_object:
+            raise ValueError(f"{path}: no JSON object, so it is no config. Get the bundle again.")
+        read(path)
+    return parser
 
 
 def _parts_of(parser: ConfigParser) -> tuple[Part, ...]:

@@ -45,6 +45,26 @@ def read_checkpoint(path: str | Path) -> Any:
     raise ValueError(f"it is damaged, cut short or of another kind ({reason})")
 
 
+def write_checkpoint(content: Any, path: str | Path) -> None:
+    """Write what :func:`read_checkpoint` reads, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written, such as to a full disk; the message names the file and the remedy.
+    """
+    with written(path) as temporary:
+        _save(content, temporary, path)
+
+
+def _save(content: Any, temporary: Path, path: str | Path) -> None:
+    try:
+        torch.save(content, temporary)
+    except RuntimeError as error:  # its way to say that a file cannot be written
+        raise OSError(
+            f"{path}: could not be written ({str(error).splitlines()[0]}). Make room on the disk and run the same "
+            "command again."
+        ) from error
+
+
 def _damaged_member(path: str | Path) -> str | None:
     """The first member of a weight file whose checksum is wrong; ``None`` in sound ones and those without checksums."""
     with open(path, "rb") as file:
@@ -166,10 +186,13 @@ def save_weights(network: nn.Module, path: str | Path) -> None:
     Args:
         network: the network.
         path: such as ``models/model.pt``, whose record is ``models/model.json``.
+
+    Raises:
+        OSError: one of them cannot be written.
     """
     target = Path(path)
     with written(target) as temporary:
-        torch.save(network.state_dict(), temporary)
+        _save(network.state_dict(), temporary, target)
         record = {
             "sha256": sha256(temporary),
             "before": sha256(target) if target.is_file() else None,  # what lies there until the last moment

@@ -16,7 +16,7 @@ from ..output import COLLECTIONS, FORMATS, REPRODUCIBLE, UIDS, check_formats
 from ..structures import BUNDLE_SUFFIX
 from ..trust import remember, trust_file
 from .inputs import find_inputs
-from .job import FolderInUseError, segment_files
+from .job import segment_files
 from .settings import STATE_FOLDER
 
 __all__ = ["EXAMPLES", "add_arguments", "main"]
@@ -150,7 +150,7 @@ def main(options: argparse.Namespace) -> int:
             with_identifiers=options.with_identifiers,
             uids=options.uids,
         )
-    except (FolderInUseError, OSError) as error:
+    except OSError as error:
         return _stop(str(error))
 
 

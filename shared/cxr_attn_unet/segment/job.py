@@ -22,14 +22,10 @@ from .pipeline import Pipeline
 from .settings import STATE_FOLDER, Settings, is_finished
 from .tables import Finished, write_tables
 
-__all__ = ["FolderInUseError", "segment_files"]
+__all__ = ["segment_files"]
 
 JOURNAL = f"{STATE_FOLDER}/journal.jsonl"
 INTERRUPTED = 130  # as shells say of a program that Ctrl-C ended
-
-
-class FolderInUseError(RuntimeError):
-    """Another run writes to the folder of the results; the message names it and the remedy."""
 
 
 def segment_files(
@@ -66,13 +62,13 @@ def segment_files(
         exit status: 0, 1 if some failed, 130 if interrupted.
 
     Raises:
-        FolderInUseError: another run writes to that folder now.
+        BlockingIOError: another run writes to that folder now.
         OSError: what an earlier run has left there cannot be read, or nothing can be written.
     """
     settings = Settings.of(segmenter, output, formats, report, with_identifiers, uids)
     with claimed(settings.output / STATE_FOLDER) as ours:
         if not ours:
-            raise FolderInUseError(
+            raise BlockingIOError(
                 f"{output}: another run writes to this folder. Wait until it has ended, or name another folder with "
                 "--output."
             )

@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             weights = train_stage(options.bundle, values, folder, weights, config_files=config_files)
     except Exception as error:
         cause = cause_of(error)  # MONAI wraps what a config raises
-        if not isinstance(cause, (DatasetError, FileNotFoundError, ValueError)):
+        if not isinstance(cause, (DatasetError, OSError, ValueError)):
             raise
         print(cause, file=sys.stderr)
         return 1

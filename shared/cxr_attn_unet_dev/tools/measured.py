@@ -14,8 +14,8 @@ __all__ = ["Measured"]
 class Measured:
     """Answers by name, kept in a file of JSON lines if one is named.
 
-    A line that was not finished is left out. Answers that were made with other weights or settings are left in the
-    file and not used.
+    A line that was not finished, or is of another program, is left out. Answers that were made with other weights or
+    settings are left in the file and not used.
 
     Args:
         path: the file; nothing is kept if ``None``.
@@ -27,16 +27,17 @@ class Measured:
         self._identity = identity
         self._known: dict[str, Any] = {}
         if self._path is not None and self._path.is_file():
-            for line in self._path.read_text(encoding="utf-8").splitlines():
+            for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
                 self._read(line)
 
     def _read(self, line: str) -> None:
         try:
             entry = json.loads(line)
-        except ValueError:
+            identity, name, answer = entry["identity"], str(entry["name"]), entry["answer"]
+        except (ValueError, KeyError, TypeError):
             return
-        if entry["identity"] == self._identity:
-            self._known[entry["name"]] = entry["answer"]
+        if identity == self._identity:
+            self._known[name] = answer
 
     def __call__(self, name: str, measure: Callable[[], Any]) -> Any:
         """The answer of this name: the one that is known, or what ``measure`` returns.

@@ -16,7 +16,7 @@ from ignite.engine import Engine, Events
 from ...bundle import is_main_process
 from ...files import claimed, remove_parts, written
 from ...networks import save_weights
-from ...networks.checkpoint import read_checkpoint
+from ...networks.checkpoint import read_checkpoint, write_checkpoint
 
 __all__ = ["Checkpoints", "read_last"]
 
@@ -66,6 +66,7 @@ class Checkpoints:
 
     Raises:
         FileNotFoundError: ``resume`` without a file to resume from.
+        BlockingIOError: another process trains into one of the folders.
         ValueError: the run to resume is not this one (another architecture, number of epochs or length of an epoch).
     """
 
@@ -112,7 +113,7 @@ class Checkpoints:
         for folder in self._folders() - set(_claims):
             claim = ExitStack()
             if not claim.enter_context(claimed(folder)):
-                raise RuntimeError(
+                raise BlockingIOError(
                     f"{folder}: another training writes to this folder. Wait until it has ended, or name other folders "
                     "with --output_dir and --ckpt_dir."
                 )
@@ -186,8 +187,7 @@ class Checkpoints:
             "iterations an epoch": engine.state.epoch_length,
             "best": self.best,
         }
-        with written(self.last_path) as path:
-            torch.save(state, path)
+        write_checkpoint(state, self.last_path)
 
     def _completed(self, engine: Engine) -> None:
         if not self._own_weights:

@@ -1,0 +1,121 @@
+"""Commands that are killed at random moments and started again, and what is in their folders afterwards.
+
+They run in processes that are forked from one that has imported what takes long, so that a start takes little.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cxr_attn_unet.files import PART
+from cxr_attn_unet.networks.checkpoint import read_checkpoint
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["killed_commands"])
+
+
+def start(command: Callable[..., int], arguments: Sequence[Any], log: Path, limit: int | None = None) -> BaseProcess:
+    """Start a command of :mod:`killed_commands`.
+
+    Args:
+        command: returns its exit status.
+        arguments: of the command.
+        log: takes what it prints.
+        limit: on the size of each file, in bytes, which stands for a disk that is full.
+    """
+    process = CONTEXT.Process(target=_run, args=(command, [*map(str, arguments)], str(log), limit))
+    process.start()
+    return process
+
+
+def _run(command: Callable[..., int], arguments: list[str], log: str, limit: int | None) -> None:
+    printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 # until the process ends
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    torch.set_num_threads(1)
+    if limit is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    sys.exit(command(*arguments))
+
+
+def finish(command: Callable[..., int], arguments: Sequence[Any], log: Path, limit: int | None = None) -> int:
+    """Run a command to its end; its exit status."""
+    process = start(command, arguments, log, limit)
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def kill(
+    command: Callable[..., int], arguments: Sequence[Any], log: Path, number: int, times: int, rng: np.random.Generator
+) -> int:
+    """Start a command and kill it at a random moment, again and again; how often that came before its end.
+
+    Args:
+        command: of :mod:`killed_commands`.
+        arguments: of the command.
+        log: takes what it prints.
+        number: of the signal.
+        times: how often it is started.
+        rng: for the moments, each of the time that the command takes from its start, as far as that is known.
+    """
+    hits = 0
+    longest = 0.5
+    for _ in range(times):
+        process = start(command, arguments, log)
+        begin = time.monotonic()
+        process.join(rng.uniform(0, longest))
+        if process.exitcode is None:
+            os.kill(process.pid, number)
+            hits += 1
+            longest *= 1.5  # as long as it is never at its end, later moments as well
+        else:
+            longest = time.monotonic() - begin
+        process.join()
+    return hits
+
+
+def contents(folder: Path, without: Sequence[str] = ()) -> dict[str, Any]:
+    """What is in a folder, by path below it: tensors of PyTorch's files, bytes of others.
+
+    Args:
+        folder: any.
+        without: ends of names that are left out.
+    """
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_file() and not name.endswith(tuple(without)):
+            found[name] = _listed(read_checkpoint(path)) if path.suffix == ".pt" else path.read_bytes()
+    return found
+
+
+def _listed(content: Any) -> Any:
+    """Tensors as lists, which can be compared."""
+    if isinstance(content, torch.Tensor):
+        return content.tolist()
+    if isinstance(content, dict):
+        return {key: _listed(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_listed(value) for value in content]
+    return content
+
+
+def parts(folder: Path) -> list[str]:
+    """Files that were being written when their writer was killed."""
+    return [path.name for path in folder.rglob(f"{PART}*")]

@@ -1,0 +1,100 @@
+"""What :mod:`killed` runs: the commands that work for long, with small inputs; they return exit statuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import cxr_attn_unet.datasets.__main__
+import cxr_attn_unet.training.recipe
+from conftest import REPOSITORY, write_folder
+from cxr_attn_unet.__main__ import main
+from cxr_attn_unet.structures import part_names
+from cxr_attn_unet_dev.benchmark import Cell, run_cell
+from cxr_attn_unet_dev.benchmark.cells import Protocol
+from part_bundles import lung_masks, picture_of, write_bundle
+
+
+def segment(*arguments: str) -> int:
+    return main(["segment", *arguments])
+
+
+def check_data(*arguments: str) -> int:
+    return cxr_attn_unet.datasets.__main__.main([*arguments])
+
+
+def train(*arguments: str) -> int:
+    return cxr_attn_unet.training.recipe.main(arguments)
+
+
+def benchmark(data: str, results: str, runs: str) -> int:
+    """A small cell, as each process of the benchmark runs one."""
+    tiny = {"width": 4, "image_size": 32, "epochs": 3, "batch_size": 4, "num_workers": 0}
+    run_cell(Cell(Protocol("tiny", "", tiny), "unet", "heart"), data, Path(results), Path(runs))
+    return 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command with small inputs.
+
+    Attributes:
+        command: one of those above.
+        arguments: for results in a folder.
+        without: ends of names of files that say when they were written, or what it took.
+    """
+
+    command: Callable[..., int]
+    arguments: Callable[[Path], list[Any]]
+    without: tuple[str, ...] = ()
+
+
+def case_of_segment(folder: Path) -> Case:
+    bundle = write_bundle(folder / "bundles", "lungs")
+    radiographs = folder / "radiographs"
+    radiographs.mkdir()
+    pixels = picture_of(lung_masks(), part_names("lungs"))
+    for index in range(6):
+        Image.fromarray(np.roll(pixels, index, 1)).save(radiographs / f"{index}.png")
+    given = [radiographs, "--bundles", bundle.parent, "--trust", "--parts", "--format", "png", "overlay", "coco"]
+    return Case(segment, lambda out: [*given, "-o", out / "made"], ("journal.jsonl", "lock"))
+
+
+def case_of_data(folder: Path) -> Case:
+    data = write_folder(folder / "data", "heart", 10)
+    given = ["--dataset_dir", data, "--structure", "heart"]
+    return Case(check_data, lambda out: [*given, "--output", out / "made" / "list.json", "--sheet", out / "sheet.png"])
+
+
+def case_of_training(folder: Path) -> Case:
+    bundle = folder / "heart_attn_unet"
+    shutil.copytree(REPOSITORY / "bundles" / "heart_attn_unet" / "configs", bundle / "configs")
+    recipe = folder / "recipe.json"
+    stages = [{"epochs": epochs, "image_size": 32, "network_name": "unet"} for epochs in (2, 1)]
+    recipe.write_text(json.dumps({"stages": stages}))
+    given = [bundle, "--recipe", recipe, "--dataset_dir", write_folder(folder / "data", "heart", 10)]
+    for key, value in {"width": 4, "batch_size": 4, "num_workers": 0, "device": "cpu"}.items():
+        given += ["--set", key, json.dumps(value)]
+    # the picture of the worst cases is drawn after each validation, so that a run that resumes draws it again
+    return Case(train, lambda out: [*given, "--output", out / "made"], ("lock", ".json", ".0", ".previous.pt"))
+
+
+def case_of_benchmark(folder: Path) -> Case:
+    data = write_folder(folder / "data", "heart", 10)
+    without = ("lock", ".json", ".0", ".previous.pt")
+    return Case(benchmark, lambda out: [data, out / "made" / "results", out / "made" / "runs"], without)
+
+
+CASES = {
+    "segment": case_of_segment,
+    "data": case_of_data,
+    "training": case_of_training,
+    "benchmark": case_of_benchmark,
+}

@@ -1,0 +1,49 @@
+"""50 kills (KILLS of the environment) of each command with SIGKILL and with SIGTERM; docs/reliability/kills.json."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from conftest import REPOSITORY
+from cxr_attn_unet.system import hardware
+from cxr_attn_unet_dev.tools.reliability import write_findings
+from killed import contents, finish, kill, parts
+from killed_commands import CASES
+
+KILLS = int(os.environ.get("KILLS", "50"))
+ROUND = 5  # kills of one folder, until its command is let go on to its end
+SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
+
+
+@pytest.mark.soak
+def test_every_command_gives_what_it_would_have_given_after_many_kills(tmp_path):
+    rows = []
+    for name, make in CASES.items():
+        (tmp_path / name).mkdir()
+        case = make(tmp_path / name)
+        whole = tmp_path / f"{name}_whole"
+        whole.mkdir()
+        assert finish(case.command, case.arguments(whole), whole / "log") == 0, (whole / "log").read_text()
+        expected = contents(whole / "made", case.without)
+        for word, number in SIGNALS.items():
+            rng = np.random.default_rng(0)
+            row = {"command": name, "signal": word, "kills": 0, "rounds": 0, "other results": 0, "half files": 0}
+            while row["kills"] < KILLS:
+                folder = tmp_path / f"{name}_{word}_{row['rounds']}"
+                folder.mkdir()
+                most = min(ROUND, KILLS - row["kills"])
+                row["kills"] += kill(case.command, case.arguments(folder), folder / "log", number, most, rng)
+                row["rounds"] += 1
+                ended = finish(case.command, case.arguments(folder), folder / "log")
+                row["other results"] += ended != 0 or contents(folder / "made", case.without) != expected
+                row["half files"] += len(parts(folder))
+            rows.append(row)
+    setting = (
+        f"At random moments of their run (seed 0), up to {ROUND} kills one after the other, then the same "
+        f"command again; results compared with those of an uninterrupted run. {hardware()}, a machine that was shared"
+    )
+    command = f"make soak ARGS=tests/soak/test_soak_kills.py KILLS={KILLS}"
+    write_findings(REPOSITORY / "docs" / "reliability" / "kills.json", "Kills", command, setting, rows)
+    assert [row for row in rows if row["other results"] or row["half files"]] == []
