@@ -578,7 +578,7 @@ def _of_one_process(folder: str, start: int, stop: int, before: str) -> Iterator
         while True:
             try:
                 # importing and making samples takes longer than reading one
-                line = lines.get(timeout=LONGEST_SECONDS + 5 if opened else 600)
+                line = lines.get(timeout=LONGEST_SECONDS + 5 if opened else 3000)
             except queue.Empty:
                 yield {**(opened or {"kind": "?", "number": stop}), "outcome": "FAULT: hangs", "seconds": 0}
                 return

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from cxr_attn_unet.files import radiograph_stem, write_json, written
+from cxr_attn_unet.files import PART, claimed, radiograph_stem, remove_parts, write_json, written
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,30 @@ def test_what_is_not_json_leaves_no_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"b": object()})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_claimed_once_at_a_time(tmp_path):
+    with claimed(tmp_path / "made") as first, claimed(tmp_path / "made") as second:
+        assert (first, second) == (True, False)
+
+
+def test_a_folder_that_is_let_go_can_be_claimed(tmp_path):
+    with claimed(tmp_path):
+        pass
+    with claimed(tmp_path) as ours:
+        assert ours
+
+
+def test_what_a_killed_program_was_writing_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in (f"{PART}x.png", f"sub/{PART}y.png.annotations", ".hidden.png", "a.png"):
+        (tmp_path / name).write_text("half")
+    remove_parts(tmp_path)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {".hidden.png", "a.png"}
+
+
+def test_a_file_that_is_being_written_is_known_as_such(tmp_path):
+    with written(tmp_path / "a.nii.gz") as path:
+        assert path.name.startswith(PART)
+        assert path.name.endswith(".nii.gz")
