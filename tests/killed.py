@@ -5,6 +5,7 @@ They run in processes that are forked from one that has imported what takes long
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import resource
@@ -90,18 +91,26 @@ def kill(
     return hits
 
 
-def contents(folder: Path, without: Sequence[str] = ()) -> dict[str, Any]:
-    """What is in a folder, by path below it: tensors of PyTorch's files, bytes of others.
+def contents(folder: Path, without: Sequence[str] = (), keys: Sequence[str] = ()) -> dict[str, Any]:
+    """What is in a folder, by path below it: tensors of PyTorch's files, values of JSON files, bytes of others.
 
     Args:
         folder: any.
         without: ends of names that are left out.
+        keys: of JSON files, those that are kept; all if there are none.
     """
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and not name.endswith(tuple(without)):
-            found[name] = _listed(read_checkpoint(path)) if path.suffix == ".pt" else path.read_bytes()
+        if not path.is_file() or name.endswith(tuple(without)):
+            continue
+        if path.suffix == ".pt":
+            found[name] = _listed(read_checkpoint(path))
+        elif path.suffix == ".json" and keys:
+            content = json.loads(path.read_text())
+            found[name] = {key: content.get(key) for key in keys}
+        else:
+            found[name] = path.read_bytes()
     return found
 
 

@@ -17,8 +17,8 @@ import cxr_attn_unet.training.recipe
 from conftest import REPOSITORY, write_folder
 from cxr_attn_unet.__main__ import main
 from cxr_attn_unet.structures import part_names
-from cxr_attn_unet_dev.benchmark import Cell, run_cell
-from cxr_attn_unet_dev.benchmark.cells import Protocol
+from cxr_attn_unet_dev.benchmark.cells import Cell, Protocol
+from cxr_attn_unet_dev.benchmark.run import run_in_process
 from part_bundles import lung_masks, picture_of, write_bundle
 
 
@@ -37,8 +37,12 @@ def train(*arguments: str) -> int:
 def benchmark(data: str, results: str, runs: str) -> int:
     """A small cell, as each process of the benchmark runs one."""
     tiny = {"width": 4, "image_size": 32, "epochs": 3, "batch_size": 4, "num_workers": 0}
-    run_cell(Cell(Protocol("tiny", "", tiny), "unet", "heart"), data, Path(results), Path(runs))
-    return 0
+    run_in_process(Cell(Protocol("tiny", "", tiny), "unet", "heart"), data, Path(results), Path(runs))
+    return 0  # it ends the process itself
+
+
+# events of TensorBoard end in a number; weights that an interrupted run had begun with are kept beside the new ones
+WITHOUT = ("lock", ".0", ".previous.pt", ".previous.json")
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,16 @@ class Case:
     Attributes:
         command: one of those above.
         arguments: for results in a folder.
-        without: ends of names of files that say when they were written, or what it took.
+        without: ends of names of files that say when they were written.
+        keys: of JSON files, those that are compared, for the others say what it took; all if there are none.
+        limit: size of a file in bytes that some of its results exceed, and what it prints does not.
     """
 
     command: Callable[..., int]
     arguments: Callable[[Path], list[Any]]
     without: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    limit: int = 4000
 
 
 def case_of_segment(folder: Path) -> Case:
@@ -82,14 +90,13 @@ def case_of_training(folder: Path) -> Case:
     given = [bundle, "--recipe", recipe, "--dataset_dir", write_folder(folder / "data", "heart", 10)]
     for key, value in {"width": 4, "batch_size": 4, "num_workers": 0, "device": "cpu"}.items():
         given += ["--set", key, json.dumps(value)]
-    # the picture of the worst cases is drawn after each validation, so that a run that resumes draws it again
-    return Case(train, lambda out: [*given, "--output", out / "made"], ("lock", ".json", ".0", ".previous.pt"))
+    return Case(train, lambda out: [*given, "--output", out / "made"], WITHOUT, ("network",), 20_000)
 
 
 def case_of_benchmark(folder: Path) -> Case:
     data = write_folder(folder / "data", "heart", 10)
-    without = ("lock", ".json", ".0", ".previous.pt")
-    return Case(benchmark, lambda out: [data, out / "made" / "results", out / "made" / "runs"], without)
+    keys = ("dice", "images", "configuration")
+    return Case(benchmark, lambda out: [data, out / "made" / "results", out / "made" / "runs"], WITHOUT, keys, 20_000)
 
 
 CASES = {

@@ -126,3 +126,9 @@ def test_a_file_that_is_being_written_is_known_as_such(tmp_path):
     with written(tmp_path / "a.nii.gz") as path:
         assert path.name.startswith(PART)
         assert path.name.endswith(".nii.gz")
+
+
+@pytest.mark.parametrize("of_the_system", [(27, "File too large"), (28, "No space left on device", ".cxr-part-x.png")])
+def test_an_error_of_the_system_names_the_file(tmp_path, of_the_system):
+    with pytest.raises(OSError, match=r"\[Errno 2.\] .*: '.*/a\.png'"), written(tmp_path / "a.png"):
+        raise OSError(*of_the_system)

@@ -55,6 +55,18 @@ def radiograph_stem(path: str | os.PathLike) -> str:
 
 
 @contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    """Within, an error of the system, such as a full disk, names this file rather than a temporary one or none."""
+    try:
+        yield
+    except OSError as error:
+        is_temporary = isinstance(error.filename, str) and Path(error.filename).name.startswith(PART)
+        if error.errno is not None and (error.filename is None or is_temporary):
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def written(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path that becomes ``path`` when the block ends without an error, and vanishes otherwise.
 
@@ -66,7 +78,8 @@ def written(path: str | os.PathLike) -> Iterator[Path]:
     handle, temporary = tempfile.mkstemp(prefix=PART, suffix="".join(path.suffixes[-2:]), dir=path.parent)
     os.close(handle)
     try:
-        yield Path(temporary)
+        with _errors_named(path):
+            yield Path(temporary)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
