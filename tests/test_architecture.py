@@ -14,7 +14,7 @@ APP = REPOSITORY / "apps" / "monailabel"
 # from the ground up: a room imports from itself and from those before it
 ROOMS = {
     "cxr_attn_unet": [
-        *("former_names", "structures", "files", "system", "statistics", "figures", "bundle", "trust"),
+        *("former_names", "structures", "files", "system", "statistics", "figures", "bundle", "trust", "process"),
         *("io", "transforms", "networks", "datasets", "training"),
         *("analysis", "output", "inference", "segment", "fetch", "__main__"),
     ],

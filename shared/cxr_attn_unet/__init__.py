@@ -2,7 +2,7 @@
 
 The rooms, from the ground up; each imports only from those above it in this list:
 
-``former_names``, ``structures``, ``files``, ``system``, ``statistics``, ``figures``, ``bundle``
+``former_names``, ``structures``, ``files``, ``system``, ``statistics``, ``figures``, ``bundle``, ``process``
     what knows nothing of radiographs' files.
 :mod:`~cxr_attn_unet.io`, :mod:`~cxr_attn_unet.transforms`, :mod:`~cxr_attn_unet.networks`
     from a file to pixels, spacing and orientation; from pixels to the network's input; the networks.
@@ -40,6 +40,7 @@ _MODULES = (
     "io",
     "networks",
     "output",
+    "process",
     "segment",
     "statistics",
     "structures",

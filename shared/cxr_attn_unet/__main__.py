@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from .process import prepare_process, quieten
 
 INTERRUPTED = 130
 # MONAI imports these where they are installed, for training, plots and signals, and does without them where they are
@@ -19,7 +18,7 @@ NOT_NEEDED = ("ignite", "matplotlib", "pandas", "scipy.signal", "tensorboard", "
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    _prepare_process()
+    prepare_process()
     try:
         if arguments is None:
             # this process is the command's own; one that calls main itself may need all of MONAI
@@ -29,24 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cxr-attn-unet: interrupted", file=sys.stderr)
         return INTERRUPTED
-
-
-def _prepare_process() -> None:
-    """Settings of the whole process, which a library must not touch; before PyTorch is imported, which reads some."""
-    # threads that wait for work sleep rather than spin, which would take the cores from other programs and from itself
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    _quieten()
-
-
-def _quieten() -> None:
-    """Hide warnings that are not for a user of this command.
-
-    MONAI and Ignite warn while they are imported, pydicom of values that break the standard and do not matter here.
-    """
-    warnings.filterwarnings("ignore")
-    for name in ("pydicom", "highdicom"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -69,7 +50,7 @@ def _quick_imports() -> Iterator[None]:
 def _run(arguments: list[str] | None) -> int:
     from . import __version__, fetch, segment
 
-    _quieten()  # again, for some packages set their own filters and levels while they are imported
+    quieten()  # again, for some packages set their own filters and levels while they are imported
     parser = argparse.ArgumentParser(
         prog="cxr-attn-unet", description="Lungs, heart, clavicles and ribs in chest radiographs."
     )

@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..bundle import bundles_folder
@@ -17,6 +18,7 @@ from ..structures import BUNDLE_SUFFIX
 from ..trust import remember, trust_file
 from .inputs import find_inputs
 from .job import segment_files
+from .processes import NoProcessError
 from .settings import STATE_FOLDER
 
 __all__ = ["EXAMPLES", "add_arguments", "main"]
@@ -68,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", help="such as cpu, cuda:1 (default: a GPU where there is one)")
     parser.add_argument(
-        "--batch-size", type=int, default=1, help="radiographs per batch; more is faster on GPUs (default: 1)"
+        "--batch-size", type=int, help="radiographs per batch; more is faster on GPUs (default: 1, on a GPU 8)"
     )
     parser.add_argument(
         "--threshold", type=float, help="probability above which a pixel is part of a structure (default: 0.5)"
@@ -88,7 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=REPRODUCIBLE,
         help="of DICOM results: the same whenever the same results are written, or fresh ones (default: reproducible)",
     )
-    parser.add_argument("--workers", type=int, default=2, help="threads that read, and as many that write (default: 2)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes that each read, segment and write; 1 is this one alone (default: by cores, memory and number "
+        "of radiographs)",
+    )
     parser.add_argument(
         "--max-pixels",
         type=int,
@@ -116,7 +123,8 @@ def main(options: argparse.Namespace) -> int:
         check_formats(options.formats, structures)
         if options.trust:
             _remember(structures, options.bundles)
-        segmenter = Segmenter.from_bundles(
+        load = partial(
+            Segmenter.from_bundles,
             options.structures,
             options.bundles,
             options.device,
@@ -127,6 +135,7 @@ def main(options: argparse.Namespace) -> int:
             options.trust,
             options.engine,
         )
+        segmenter = load()
         _check_output(output)
     except (OSError, ImportError, ValueError, RuntimeError) as error:
         return _stop(str(error))
@@ -149,8 +158,9 @@ def main(options: argparse.Namespace) -> int:
             ignored=found.ignored,
             with_identifiers=options.with_identifiers,
             uids=options.uids,
+            load=load,
         )
-    except OSError as error:
+    except (OSError, NoProcessError) as error:
         return _stop(str(error))
 
 

@@ -19,6 +19,7 @@ from ..output import REPRODUCIBLE
 from .inputs import Failure, Input
 from .journal import Journal
 from .pipeline import Pipeline
+from .processes import Load, ProcessPipeline, sensible_batch_size, sensible_processes
 from .settings import STATE_FOLDER, Settings, is_finished
 from .tables import Finished, write_tables
 
@@ -26,6 +27,7 @@ __all__ = ["segment_files"]
 
 JOURNAL = f"{STATE_FOLDER}/journal.jsonl"
 INTERRUPTED = 130  # as shells say of a program that Ctrl-C ended
+THREADS = 2  # that read in this process, and as many that write
 
 
 def segment_files(
@@ -34,13 +36,14 @@ def segment_files(
     output: str | os.PathLike,
     formats: Sequence[str] = ("png",),
     failures: Iterable[Failure] = (),
-    batch_size: int = 1,
-    workers: int = 2,
+    batch_size: int | None = 1,
+    workers: int | None = THREADS,
     overwrite: bool = False,
     report: bool = True,
     ignored: Mapping[str, int] | None = None,
     with_identifiers: bool = False,
     uids: str = REPRODUCIBLE,
+    load: Load | None = None,
 ) -> int:
     """Segment files and write everything that is asked for; what fails is listed and does not stop the others.
 
@@ -50,18 +53,22 @@ def segment_files(
         output: folder of the results.
         formats: of ``cxr_attn_unet.output.FORMATS`` and ``COLLECTIONS``.
         failures: what failed before.
-        batch_size: radiographs per batch.
-        workers: threads that read, and as many that write.
+        batch_size: the most radiographs per batch; ``None`` chooses by the device.
+        workers: with ``load``, processes that read, segment and write, of which 1 is this one; without it, threads of
+            this process that read, and as many that write. ``None`` chooses by cores, memory and radiographs.
         overwrite: segment again what is finished already.
         report: write ``report.html``.
         ignored: numbers of files that are of no kind that is read, by kind; said at the end.
         with_identifiers: say in ``measurements.csv`` and Parquet who a DICOM radiograph is of.
         uids: of DICOM objects, see :data:`cxr_attn_unet.output.UIDS`.
+        load: makes the same segmenter in another process; must be picklable. A script that gives it needs Python's
+            ``if __name__ == "__main__":``, as all that start processes.
 
     Returns:
         exit status: 0, 1 if some failed, 130 if interrupted.
 
     Raises:
+        NoProcessError: no other process can load the segmenter.
         BlockingIOError: another run writes to that folder now.
         OSError: what an earlier run has left there cannot be read, or nothing can be written.
     """
@@ -77,12 +84,20 @@ def segment_files(
         if journal.damaged:
             _say(f"{journal.path}: {journal.damaged} lines are damaged; what they may have been about is done again.")
         done = set() if overwrite else {entry.stem for entry in inputs if is_finished(entry, journal, settings)}
-        pipeline = Pipeline(segmenter, settings, journal, batch_size, workers)
+        if batch_size is None:
+            batch_size = sensible_batch_size(segmenter.device)
+        processes = _number_of_processes(workers, len(inputs) - len(done), segmenter, load)
+        pipeline: Pipeline | ProcessPipeline
+        if load is None or processes == 1:
+            threads = THREADS if workers is None or load is not None else workers
+            pipeline = Pipeline(segmenter, settings, journal, batch_size, threads)
+        else:
+            pipeline = ProcessPipeline(load, segmenter.identity, settings, journal, processes, batch_size)
         return _segment(pipeline, settings, journal, inputs, done, [*failures], ignored or {})
 
 
 def _segment(
-    pipeline: Pipeline,
+    pipeline: Pipeline | ProcessPipeline,
     settings: Settings,
     journal: Journal,
     inputs: Sequence[Input],
@@ -115,8 +130,17 @@ def _segment(
     return int(any(not failure.skipped for failure in all_failures))
 
 
-def _run(pipeline: Pipeline, todo: Sequence[Input], done: set[str], failures: list[Failure]) -> bool:
+def _number_of_processes(workers: int | None, radiographs: int, segmenter: Segmenter, load: Load | None) -> int:
+    if load is None:
+        return 1
+    if workers is None:
+        return sensible_processes(radiographs, segmenter.device)
+    return max(1, min(workers, radiographs))
+
+
+def _run(pipeline: Pipeline | ProcessPipeline, todo: Sequence[Input], done: set[str], failures: list[Failure]) -> bool:
     """Segment what is to do, and note what is done and what failed; returns whether it was interrupted."""
+    failed: dict[str, Failure] = {}
     hidden = None if len(todo) > 1 else True  # None: shown on terminals only
     try:
         with (
@@ -128,9 +152,12 @@ def _run(pipeline: Pipeline, todo: Sequence[Input], done: set[str], failures: li
                 if outcome.failure is None:
                     done.add(outcome.entry.stem)
                 else:
-                    failures.append(outcome.failure)
+                    failed[outcome.entry.stem] = outcome.failure
     except KeyboardInterrupt:
         return True
+    finally:
+        # in the order of the inputs, whichever was finished first
+        failures.extend(failed[entry.stem] for entry in todo if entry.stem in failed)
     return False
 
 
