@@ -90,7 +90,11 @@ class Server:
         ]
         with open(log, "w") as file:
             self.process = subprocess.Popen(
-                [*map(str, command), str(self.port)], stdout=file, stderr=subprocess.STDOUT, env=environment
+                [*map(str, command), str(self.port)],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
             )
         for _ in range(240):
             time.sleep(0.5)

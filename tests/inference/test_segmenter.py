@@ -243,3 +243,42 @@ def test_example_in_the_docs(tmp_path, monkeypatch):
     result = doctest.testmod(segmenter_module, raise_on_error=True, optionflags=doctest.ELLIPSIS)
     assert result.attempted >= 5
     assert (tmp_path / "masks" / "00cfd1c1_heart.png").is_file()
+
+
+@pytest.fixture
+def reduced():
+    return segmenter_module._reduced(read_radiograph(FILE))
+
+
+@pytest.fixture
+def moved(reduced):
+    """A radiograph's picture on a device that is not the CPU; this one computes nothing."""
+    return segmenter_module._on_device(reduced.image, torch.device("meta"), reduced)
+
+
+def test_a_picture_is_moved_to_the_device(moved):
+    assert moved.device.type == "meta"
+
+
+def test_a_picture_that_is_moved_keeps_what_is_known_of_it(reduced, moved):
+    assert (moved.meta["upright"], moved.shape) == (reduced.image.meta["upright"], reduced.image.shape)
+
+
+def test_a_picture_is_moved_once(reduced, moved):
+    assert segmenter_module._on_device(reduced.image, torch.device("meta"), reduced) is moved
+
+
+def test_a_picture_on_the_cpu_stays_there(reduced):
+    assert segmenter_module._on_device(reduced.image, torch.device("cpu"), reduced) is reduced.image
+
+
+def test_resizing_is_the_devices_work(all_four):
+    (steps,) = {tuple(type(step) for step in model.preprocessing.transforms[:3]) for model in all_four._models}
+    first = segmenter_module._before_resizing(all_four._models[0].preprocessing.transforms)
+    assert [kind.__name__ for kind in steps[first:]] == ["ResizeLongestd"]
+
+
+def test_a_picture_is_resized_where_it_is(moved):
+    from cxr_attn_unet.transforms import ResizeLongestd
+
+    assert ResizeLongestd("image", 64)({"image": moved})["image"].device.type == "meta"

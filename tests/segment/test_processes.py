@@ -18,6 +18,7 @@ from cxr_attn_unet.segment import find_inputs
 from cxr_attn_unet.segment.journal import Journal
 from cxr_attn_unet.segment.processes import NoProcessError, ProcessPipeline, _processes
 from cxr_attn_unet.segment.settings import Settings
+from cxr_attn_unet_dev.tools.session import look_at
 from tiny_bundle import STRUCTURE, write_phantoms, write_tiny_bundle, write_wide
 
 GIGABYTE = 2**30
@@ -145,20 +146,6 @@ def test_bundles_that_no_process_can_load_end_the_run(bundles, radiographs, tmp_
         list(pipeline(bundles, tmp_path, processes=2, threshold=7).run(found.inputs))
 
 
-def processes_of(session: int) -> list[int]:
-    """Identities of the living processes of a session."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, _, _, own = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-            except (OSError, ValueError):
-                continue
-            if int(own) == session and state != "Z":
-                found.append(int(entry.name))
-    return found
-
-
 def start_and_signal(number: int, radiographs: Path, out: Path, bundles: Path) -> tuple[int, int]:
     """Start a run in two processes, send the first one a signal after the first record; exit status and session."""
     command = [sys.executable, "-W", "ignore", "-m", "cxr_attn_unet", "segment", radiographs, "-o", out, "--no-report"]
@@ -216,6 +203,6 @@ def test_no_process_stays_when_the_first_one_is_killed(many, bundles, tmp_path):
 
 def vanished(session: int) -> bool:
     deadline = time.monotonic() + 60
-    while processes_of(session) and time.monotonic() < deadline:
+    while look_at(session).processes and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not processes_of(session)
+    return not look_at(session).processes

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -20,6 +19,7 @@ import pytest
 
 from cxr_attn_unet.system import hardware, processor
 from cxr_attn_unet_dev.tools.reliability import write_findings
+from cxr_attn_unet_dev.tools.session import Look, look_at
 from tiny_bundle import write_phantoms, write_tiny_bundle
 
 NUMBER = int(os.environ.get("CXR_SOAK_RADIOGRAPHS", "20000"))
@@ -27,51 +27,12 @@ DIFFERENT = 200  # radiographs; the others are the same under other names
 WORKERS = 2
 SECONDS = 2.0  # from one look at the processes to the next
 PARTS = 10  # of the run, of which the first is the warm-up
-TICKS = os.sysconf("SC_CLK_TCK")
 COMMAND = f"make soak ARGS=tests/soak/test_soak_folder.py CXR_SOAK_RADIOGRAPHS={NUMBER}"
 
 pytestmark = [
     pytest.mark.soak,
     pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at processes in /proc"),
 ]
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the processes of the run had at a time.
-
-    Attributes:
-        radiographs: that were finished.
-        memory: in MB; what processes share counts once.
-        files: that were open.
-        threads: of all processes.
-        seconds: of CPU time since the start.
-    """
-
-    radiographs: int
-    memory: float
-    files: int
-    threads: int
-    seconds: float
-
-
-def look_at(session: int, finished: int) -> Look:
-    memory = files = threads = ticks = 0
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(stat[3]) != session:
-                continue
-            lines = (entry / "smaps_rollup").read_text().splitlines()
-            memory += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-            files += len([*(entry / "fd").iterdir()])
-        except (OSError, ValueError, StopIteration):
-            continue  # it has ended
-        threads += int(stat[17])
-        ticks += int(stat[11]) + int(stat[12])
-    return Look(finished, memory / 1024, files, threads, ticks / TICKS)
 
 
 def write_many(folder: Path, number: int) -> Path:
@@ -105,7 +66,8 @@ def looks(out, tmp_path_factory):
     return found
 
 
-def watched(process: subprocess.Popen, journal: Path) -> Iterator[Look]:
+def watched(process: subprocess.Popen, journal: Path) -> Iterator[tuple[int, Look]]:
+    """Every now and then, how many radiographs are finished, and what the processes have."""
     finished = position = 0
     while process.poll() is None and finished < NUMBER:
         time.sleep(SECONDS)
@@ -116,23 +78,31 @@ def watched(process: subprocess.Popen, journal: Path) -> Iterator[Look]:
             position += len(lines)
             finished += lines.count(b"\n")
         if 0 < finished < NUMBER:
-            yield look_at(process.pid, finished)
+            yield finished, look_at(process.pid)
 
 
 @pytest.fixture(scope="module")
 def parts(looks):
     """The looks at each tenth of the run."""
-    width = NUMBER / PARTS
-    return [[look for look in looks if part * width <= look.radiographs < (part + 1) * width] for part in range(PARTS)]
+    parts: list[list[Look]] = [[] for _ in range(PARTS)]
+    for finished, look in looks:
+        parts[finished * PARTS // NUMBER].append(look)
+    return parts
 
 
-def milliseconds(part: list[Look]) -> float:
-    """CPU time a radiograph."""
-    return 1000 * (part[-1].seconds - part[0].seconds) / (part[-1].radiographs - part[0].radiographs)
+@pytest.fixture(scope="module")
+def milliseconds(looks):
+    """CPU time a radiograph in each tenth of the run."""
+    times = []
+    for part in range(PARTS):
+        own = [(finished, look.seconds) for finished, look in looks if finished * PARTS // NUMBER == part]
+        (first, start), (last, end) = own[0], own[-1]
+        times.append(1000 * (end - start) / (last - first))
+    return times
 
 
 @pytest.fixture(scope="module", autouse=True)
-def findings(parts):
+def findings(parts, milliseconds):
     """Kept whatever the tests say."""
     folder = os.environ.get("CXR_RELIABILITY")
     if not folder:
@@ -144,7 +114,7 @@ def findings(parts):
             "most memory, MB": round(max(look.memory for look in part)),
             "open files": round(median(look.files for look in part)),
             "threads": round(median(look.threads for look in part)),
-            "CPU time a radiograph, ms": round(milliseconds(part), 1),
+            "CPU time a radiograph, ms": round(milliseconds[index], 1),
         }
         for index, part in enumerate(parts)
     ]
@@ -176,5 +146,5 @@ def test_threads_do_not_grow(parts):
     assert max(look.threads for look in parts[-1]) <= max(look.threads for look in parts[1])
 
 
-def test_a_radiograph_takes_as_long_at_the_end_as_after_the_warm_up(parts):
-    assert milliseconds(parts[-1]) < 1.1 * milliseconds(parts[1])
+def test_a_radiograph_takes_as_long_at_the_end_as_after_the_warm_up(milliseconds):
+    assert milliseconds[-1] < 1.1 * milliseconds[1]

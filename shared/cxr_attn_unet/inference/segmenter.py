@@ -52,7 +52,7 @@ from ..networks import fold_batch_norm, load_weights
 from ..output import Field, upright_field
 from ..statistics import mask_dice
 from ..structures import BUNDLE_SUFFIX, REGISTRY, Part, in_registry_order, parts_named, parts_of
-from ..transforms import LoadRadiographd, clean_field, to_meta_tensor
+from ..transforms import LoadRadiographd, ResizeLongestd, clean_field, to_meta_tensor
 from ..trust import check_trusted
 from .engines import TORCH, EngineNetwork, check_engine, with_engine
 from .restoration import Restoration
@@ -307,7 +307,10 @@ class Segmenter:
     def _preprocessed(self, model: _Model, radiograph: _Reduced) -> MetaTensor:
         """What a bundle's network sees, ``(1, rows, columns)``; what other bundles do too is done once."""
         steps = model.preprocessing.transforms
-        return _after(steps[self._common :], _after(steps[: self._common], radiograph.image, radiograph), radiograph)
+        # frames and hot pixels are looked for on the CPU, the rest is the device's
+        first = min(self._common, _before_resizing(steps))
+        shared = _on_device(_after(steps[:first], radiograph.image, radiograph), self.device, radiograph)
+        return _after(steps[first:], shared, radiograph)
 
     def _run(self, model: _Model, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits ``(batch, classes + parts, rows, columns)``, and with ``tta`` the probabilities of each view."""
@@ -774,6 +777,23 @@ def _after(steps: Sequence[Callable], image: MetaTensor, radiograph: _Reduced) -
     if key not in radiograph.prepared:
         own = MetaTensor(image.as_tensor(), meta=dict(image.meta), applied_operations=list(image.applied_operations))
         radiograph.prepared[key] = Compose(steps)({"image": own})["image"]
+    return radiograph.prepared[key]
+
+
+def _before_resizing(steps: Sequence[Callable]) -> int:
+    """How many steps precede the one that resizes; all where none does."""
+    return next((place for place, step in enumerate(steps) if isinstance(step, ResizeLongestd)), len(steps))
+
+
+def _on_device(image: MetaTensor, device: torch.device, radiograph: _Reduced) -> MetaTensor:
+    """A picture on the device, remembered with its radiograph."""
+    if image.device.type == device.type:
+        return image
+    key = (id(image),)
+    if key not in radiograph.prepared:
+        # pinned memory is copied to a GPU while the next radiograph is prepared
+        on_gpu = device.type == "cuda"
+        radiograph.prepared[key] = (image.pin_memory() if on_gpu else image).to(device, non_blocking=on_gpu)
     return radiograph.prepared[key]
 
 
