@@ -25,7 +25,7 @@ from tiny_bundle import write_phantoms, write_tiny_bundle
 NUMBER = int(os.environ.get("CXR_SOAK_RADIOGRAPHS", "20000"))
 DIFFERENT = 200  # radiographs; the others are the same under other names
 WORKERS = 2
-SECONDS = 2.0  # from one look at the processes to the next
+SECONDS = 5.0  # from one look at the processes to the next
 PARTS = 10  # of the run, of which the first is the warm-up
 COMMAND = f"make soak ARGS=tests/soak/test_soak_folder.py CXR_SOAK_RADIOGRAPHS={NUMBER}"
 
