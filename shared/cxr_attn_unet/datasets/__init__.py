@@ -5,6 +5,7 @@
     python -m cxr_attn_unet.datasets --dataset_dir DIR --structure heart --output list.json --sheet sheet.png
 """
 
+from .cache import DecodedDataset
 from .checks import DatasetError, check_items
 from .load import LAYOUTS, data_folder, find_items, inspect_data, load_data, names_of, split_items
 from .sampling import every, repeated
@@ -12,6 +13,7 @@ from .sampling import every, repeated
 __all__ = [
     "LAYOUTS",
     "DatasetError",
+    "DecodedDataset",
     "check_items",
     "data_folder",
     "every",

@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 import torch
 from monai.inferers import SimpleInferer
 
+from .processes import with_joint_batch_norm
+from .recompute import recompute_activations
+
 __all__ = ["BFloat16Inferer", "half_precision_pays", "on_cpu", "on_cuda", "on_device"]
 
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -41,20 +44,26 @@ def on_cpu(amp: bool, device: torch.device | str) -> bool:
     return amp and torch.device(device).type == "cpu"
 
 
-def on_device(network: Network, device: torch.device | str, amp: bool, synchronised: bool = False) -> Network:
+def on_device(
+    network: Network, device: torch.device | str, amp: bool, synchronised: bool = False, checkpointing: bool = False
+) -> Network:
     """Move a network to its device, in the memory layout in which it trains fastest.
 
     Args:
         network: changed in place, except for its batch normalisation if ``synchronised``.
         device: where to.
         amp: whether it trains in half precision; channels then come last in memory.
-        synchronised: take the statistics of batch normalisation over the batches of all processes, on GPUs.
+        synchronised: take the statistics of batch normalisation over the batches of all processes.
+        checkpointing: compute activations again rather than keep them, see
+            :func:`~cxr_attn_unet.training.recompute.recompute_activations`.
 
     Returns:
         the network.
     """
-    if synchronised and torch.cuda.is_available():
-        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if synchronised:
+        network = with_joint_batch_norm(network)
+    if checkpointing:
+        network = recompute_activations(network)
     layout = torch.channels_last if amp else torch.contiguous_format
     return network.to(device, memory_format=layout)  # type: ignore[call-overload]
 

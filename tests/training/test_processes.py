@@ -1,0 +1,46 @@
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from cxr_attn_unet.networks import build_network
+from cxr_attn_unet.training.processes import JointBatchNorm2d, with_joint_batch_norm
+
+
+@pytest.fixture
+def one_process():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def after_a_batch(norm):
+    """Output, gradients and running statistics."""
+    torch.manual_seed(0)
+    image = (3 + 2 * torch.randn(4, 3, 5, 6)).requires_grad_()
+    output = norm.train()(image)
+    (output * torch.rand(4, 3, 5, 6)).sum().backward()
+    statistics = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    return output, image.grad, norm.weight.grad, norm.bias.grad, *statistics
+
+
+def test_joint_normalisation_of_one_process_is_that_of_pytorch(one_process):
+    for expected, found in zip(after_a_batch(nn.BatchNorm2d(3)), after_a_batch(JointBatchNorm2d(3)), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_joint_normalisation_evaluates_as_that_of_pytorch():
+    image = torch.rand(2, 3, 4, 4)
+    assert torch.equal(JointBatchNorm2d(3).eval()(image), nn.BatchNorm2d(3).eval()(image))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="GPUs have PyTorch's own")
+def test_every_normalisation_of_a_network_becomes_joint():
+    network = build_network("efficientnet_attention_unet", width=4)
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    joint = with_joint_batch_norm(network)
+    norms = [module for module in joint.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    assert all(type(norm) is JointBatchNorm2d for norm in norms)
+    assert all(torch.equal(value, weights[name]) for name, value in joint.state_dict().items())
+    assert {norm.eps for norm in norms} == {1e-5, 1e-3}
