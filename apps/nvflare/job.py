@@ -161,8 +161,10 @@ def write_job(
     job.mkdir(parents=True)
     deploy = {"app_server": ["server"]}
     copy_bundle(bundle, job / "app_server", start)
-    _write(job / "app_server" / "config" / "config_fed_server.json",
-           server_config(bundle.name, rounds, len(sites), start is not None))
+    _write(
+        job / "app_server" / "config" / "config_fed_server.json",
+        server_config(bundle.name, rounds, len(sites), start is not None),
+    )
     for site, data in sites.items():
         own = {} if data is None else {"dataset_dir": data}
         app = job / f"app_{site}"
@@ -192,7 +194,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
     parser.add_argument("job", type=Path, help="folder to write")
     parser.add_argument(
-        "--site", required=True, action="append", metavar="NAME[=DATA]",
+        "--site",
+        required=True,
+        action="append",
+        metavar="NAME[=DATA]",
         help="a site, and its data on that site's machine; where not given, the site's variable CXR_DATA says it",
     )
     parser.add_argument("--rounds", type=int, default=10, help="number of times that weights are averaged")

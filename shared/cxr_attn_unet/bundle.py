@@ -30,6 +30,8 @@ __all__ = [
 
 BUNDLES_VARIABLE = "CXR_BUNDLES"
 
+# what Gloo and NCCL say when another process is gone
+_LOST = ("Connection reset by peer", "Connection closed by peer", "remote process exited")
 _WRAPPERS = ("Failed to evaluate ConfigExpression", "Failed to instantiate component", "applying transform")
 
 
@@ -100,6 +102,12 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
     cause = cause_of(error)
     if cause is not error:
         print(f"\nCaused by {type(cause).__name__}: {cause}", file=sys.stderr)
+    if dist.is_initialized() and any(words in str(cause) for words in _LOST):
+        print(
+            "\nAnother process of this run has ended, and this one ends with it. The other's own error is above, or "
+            "the system has killed it (memory?). Continue after the last epoch with --resume true.",
+            file=sys.stderr,
+        )
 
 
 def is_main_process() -> bool:

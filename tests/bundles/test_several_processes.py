@@ -157,5 +157,5 @@ def test_a_killed_process_ends_the_run_with_a_clear_error(data, tmp_path):
     os.kill(int(children[-1]), signal.SIGKILL)
     _, errors = run.communicate(timeout=120)
     assert run.returncode != 0
-    print(errors)
-    assert "another process of this run has ended" in errors
+    assert "Signal 9 (SIGKILL)" in errors  # of torchrun, which names the process
+    assert "Another process of this run has ended" in errors  # of the one that was left

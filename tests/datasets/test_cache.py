@@ -82,8 +82,6 @@ def test_a_folder_that_cannot_be_is_named(items, tmp_path):
         DecodedDataset(items, transforms(), cache_dir=tmp_path / "file" / "kept", progress=False)
 
 
-
-
 def test_the_file_beside_a_header_counts(tmp_path):
     (tmp_path / "a.mhd").write_text("ElementDataFile = a.raw")
     (tmp_path / "a.raw").write_bytes(b"1")
