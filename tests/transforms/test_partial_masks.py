@@ -128,3 +128,11 @@ def test_without_ignored_pixels_patches_are_monais():
 
 def test_a_mask_without_any_label_is_cropped_anywhere():
     assert (crops(RandCropLabelledd, torch.full((1, 40, 40), float(IGNORED))) == IGNORED).all()
+
+
+def test_a_patch_of_the_whole_picture_is_the_picture():
+    item = {"label": torch.from_numpy(phantom(0)[1]).float()[None]}
+    options = {"label_key": "label", "spatial_size": item["label"].shape[1:], "num_samples": 1}
+    (expected,) = RandCropByPosNegLabeld("label", **options)(item)
+    (found,) = RandCropLabelledd("label", **options)(item)
+    assert torch.equal(found["label"], expected["label"])

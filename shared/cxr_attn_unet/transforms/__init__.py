@@ -9,12 +9,14 @@ from .move import RandMoveStructured
 from .orient import OrientUprightd
 from .partial import OneHotMaskd, RandCropLabelledd, ResizeMaskd
 from .parts import LabelSidesd, RandMirrord
+from .percentiles import FastPercentilesd
 from .projective import RandTiltd
 from .resize import ResizeLongestd
 from .split_parts import SplitPartsd
 
 __all__ = [
     "CropToFieldd",
+    "FastPercentilesd",
     "LabelSidesd",
     "LoadMaskd",
     "LoadRadiographd",

@@ -90,6 +90,12 @@ class RandCropLabelledd(RandCropByPosNegLabeld):
         # MONAI takes the background where the "image" is above zero
         super().randomize(label=(label == 1).to(torch.float32), image=labelled.to(torch.float32))
 
+    def __call__(self, data: Mapping[Hashable, torch.Tensor], lazy: bool | None = None) -> list:
+        """A list of one item, cropped; a patch of the whole picture takes no time."""
+        if tuple(data[self.label_key].shape[1:]) == tuple(self.cropper.spatial_size):
+            return [dict(data) for _ in range(self.cropper.num_samples)]
+        return super().__call__(data, lazy)
+
 
 class OneHotMaskd(MapTransform):
     """One-hot predictions and references ``(classes, ...)`` whose every channel is 0 where the reference says nothing.
