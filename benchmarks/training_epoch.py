@@ -5,7 +5,7 @@ epoch reads from its cache, collates, averages the weights, measures Dice on the
 and saving, which come once an epoch, are left out. The ways take turns, and CPU time counts, so that other programs on
 the machine matter little.
 
-    python benchmarks/training_epoch.py --output docs/training_epoch.json
+    python benchmarks/training_epoch.py --output docs/training_epoch.json      # pip install -e ".[batched]" for all
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -31,9 +32,10 @@ from cxr_attn_unet.io import RadiographError
 
 # what each way changes in train.json
 WAYS: dict[str, dict[str, Any]] = {
-    "no augmentation": {"train#random_transforms": []},
-    "augmentation": {},
+    "train.json without augmentation": {"train#random_transforms": []},
+    "train.json": {},
 }
+BATCHED = {"train.json, `batch_augmentation`": {"batch_augmentation": True}}  # with kornia
 BARE = "bare loop"
 ONCE_AN_EPOCH = ("ValidationHandler", "Checkpoints")
 
@@ -109,6 +111,7 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     logging.disable(logging.INFO)
+    ways = {**WAYS, **(BATCHED if find_spec("kornia") else {})}
     bundle = bundles_folder() / f"{options.structure}_attn_unet"
     with TemporaryDirectory() as temporary:
         try:
@@ -118,9 +121,9 @@ def main() -> int:
             return 1
         parsers = {
             name: parser_of(
-                bundle, options.dataset_dir, Path(temporary), options.radiographs, options.turns + 1, WAYS.get(name, {})
+                bundle, options.dataset_dir, Path(temporary), options.radiographs, options.turns + 1, ways.get(name, {})
             )
-            for name in (BARE, *WAYS)
+            for name in (BARE, *ways)
         }
         run = {name: (bare_epoch if name == BARE else epoch_of)(one) for name, one in parsers.items()}
         times: dict[str, list[float]] = {name: [] for name in run}
@@ -130,7 +133,7 @@ def main() -> int:
     seconds = {name: median(of_turns[1:]) / options.radiographs for name, of_turns in times.items()}
     overhead = {
         name: median(one / bare for one, bare in zip(times[name][1:], times[BARE][1:], strict=True)) - 1
-        for name in WAYS
+        for name in ways
     }
     for name, one in seconds.items():
         print(f"{name}: {one:.4f} s an image, {100 * overhead.get(name, 0):+.1f} %")

@@ -71,4 +71,4 @@ def test_augmentation_of_batches_trains_reproducibly(data, usual, tmp_path):
     pytest.importorskip("kornia", reason="pip install -e '.[batched]'")
     once, again = (train(data, tmp_path / name, batch_augmentation=True) for name in ("once", "again"))
     assert_same(again, once)
-    assert not torch.equal(once["head.weight"], usual["head.weight"])
+    assert any(not torch.equal(once[name], value) for name, value in usual.items())

@@ -1,10 +1,11 @@
 import pytest
 import torch
 import torch.distributed as dist
+from monai.data import DataLoader, Dataset
 from torch import nn
 
 from cxr_attn_unet.networks import build_network
-from cxr_attn_unet.training.processes import JointBatchNorm2d, with_joint_batch_norm
+from cxr_attn_unet.training.processes import JointBatchNorm2d, SectionSampler, with_joint_batch_norm
 
 
 @pytest.fixture
@@ -44,3 +45,14 @@ def test_every_normalisation_of_a_network_becomes_joint():
     assert all(type(norm) is JointBatchNorm2d for norm in norms)
     assert all(torch.equal(value, weights[name]) for name, value in joint.state_dict().items())
     assert {norm.eps for norm in norms} == {1e-5, 1e-3}
+
+
+def test_radiographs_come_in_the_order_of_one_process(one_process):
+    data = Dataset(list(range(20)))
+
+    def order(**options):
+        torch.manual_seed(3)
+        return torch.cat(list(DataLoader(data, batch_size=4, **options))).tolist()
+
+    shared = SectionSampler(data, section="training", shuffle=True)
+    assert order(sampler=shared) == order(shuffle=True) != list(range(20))

@@ -29,7 +29,7 @@ PACKAGE = "cxr_attn_unet"
 DECODING = ("io", "transforms")  # the rooms whose code makes what is kept
 # what metadata hold beside what PyTorch reads by itself: arrays of numbers, and MONAI's traces of transforms
 NUMBERS = {type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}
-METADATA = [np.ndarray, np.dtype, np.empty(0).__reduce__()[0], *NUMBERS, TraceKeys]
+METADATA: list[Any] = [np.ndarray, np.dtype, np.empty(0).__reduce__()[0], *NUMBERS, TraceKeys]
 WITH_DATA_BESIDE = (".mhd", ".nhdr")  # headers whose pixels are in another file of the same stem
 
 
@@ -59,39 +59,42 @@ class DecodedDataset(CacheDataset):
         track_meta: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.kept: PersistentDataset | None = None
-        if cache_dir is not None:
-            torch.serialization.add_safe_globals(METADATA)
-            try:
-                self.kept = PersistentDataset(
-                    data,
-                    Compose(_deterministic(transform)),
-                    cache_dir=cache_dir,
-                    hash_func=content_hash,
-                    hash_transform=_transforms_hash,
-                    track_meta=track_meta,
-                )
-            except OSError as error:
-                raise DatasetError(
-                    f"{cache_dir}: cannot keep decoded radiographs there ({error}). Name another folder with "
-                    "--cache_dir."
-                ) from error
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.track_meta = track_meta
         super().__init__(data, transform, **kwargs)
 
     def _load_cache_item(self, idx: int) -> Any:
-        if self.kept is None:
+        if self.cache_dir is None:
             return super()._load_cache_item(idx)
-        self.kept.data = self.data  # which may have been exchanged since
+        # not an attribute: what MONAI seeds in a data set, and so the augmentation, must not depend on it
+        kept = self._kept(self.data[idx], self.cache_dir)
         try:
-            item = self.kept[idx]
+            item = kept[0]
         except RuntimeError as error:
-            file = self.kept.cache_dir / f"{content_hash(self.data[idx]).decode()}{self.kept.transform_hash}.pt"
+            file = self.cache_dir / f"{content_hash(self.data[idx]).decode()}{kept.transform_hash}.pt"
             if not file.is_file():  # it was not the file that could not be read
                 raise
             logger.warning(f"{file}: damaged ({str(error).splitlines()[0]}). It is made again.")
             file.unlink()
-            item = self.kept[idx]
+            item = kept[0]
         return convert_to_contiguous(item)
+
+    def _kept(self, item: Mapping[str, Any], cache_dir: Path) -> PersistentDataset:
+        """A data set of one item that is read from its file, if it has one."""
+        torch.serialization.add_safe_globals(METADATA)
+        try:
+            return PersistentDataset(
+                [item],
+                Compose(_deterministic(self.transform)),
+                cache_dir=cache_dir,
+                hash_func=content_hash,
+                hash_transform=_transforms_hash,
+                track_meta=self.track_meta,
+            )
+        except OSError as error:
+            raise DatasetError(
+                f"{cache_dir}: cannot keep decoded radiographs there ({error}). Name another folder with --cache_dir."
+            ) from error
 
 
 def _deterministic(transform: Callable | Sequence[Callable]) -> list[Callable]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.engines.utils import default_prepare_batch
@@ -76,13 +76,13 @@ class BatchAugmentation:
                 degrees=math.degrees(0.3 * augmentation),
                 translate=(0.12 * augmentation, 0.12 * augmentation),
                 scale=(*scale, *scale),
-                shear=(-shear, shear, -shear, shear),
+                shear=torch.tensor([[-shear, shear], [-shear, shear]]),
                 p=0.9,
             ),
             data_keys=["input", "mask"],
             extra_args={kornia.container.augment.DataKey.MASK: {"resample": "nearest", "align_corners": None}},
         )
-        grey = [
+        grey: list[Callable[[torch.Tensor], torch.Tensor]] = [
             kornia.RandomGamma((0.45, 2.2), p=0.6),
             _sharpen,
             kornia.RandomGaussianBlur(7, (0.5, 1.5), p=0.2),
@@ -96,7 +96,8 @@ class BatchAugmentation:
         self, batchdata: Any, device: torch.device | str | None = None, non_blocking: bool = False, **kwargs: Any
     ) -> Any:
         """Images ``(N, 1, H, W)`` in [0, 1] and masks ``(N, C, H, W)`` on the device."""
-        image, label = default_prepare_batch(batchdata, device, non_blocking, **kwargs)  # type: ignore[misc]
+        pair = default_prepare_batch(batchdata, device, non_blocking, **kwargs)
+        image, label = cast("tuple[torch.Tensor, torch.Tensor]", pair)
         if self.steps is None:
             return image, label
         affine, grey = self.steps

@@ -61,7 +61,7 @@ def on_device(
         the network.
     """
     if synchronised:
-        network = with_joint_batch_norm(network)
+        network = with_joint_batch_norm(network)  # type: ignore[assignment]
     if checkpointing:
         network = recompute_activations(network)
     layout = torch.channels_last if amp else torch.contiguous_format

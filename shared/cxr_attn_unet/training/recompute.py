@@ -35,7 +35,7 @@ def recompute_activations(network: Network) -> Network:
     """
     for block in _blocks(network):
         # PyTorch calls the attribute of the module rather than its class's; a copy of the network has its own
-        block.forward = partial(_recomputed, block)  # type: ignore[method-assign]
+        block.forward = partial(_recomputed, block)
     return network
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.transforms import AsDiscrete, MapTransform, RandCropByPosNegLabeld
+from monai.utils import ensure_tuple
 
 from ..io import IGNORED
 from .resize import resize, size_of_longest
@@ -92,7 +93,7 @@ class RandCropLabelledd(RandCropByPosNegLabeld):
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor], lazy: bool | None = None) -> list:
         """A list of one item, cropped; a patch of the whole picture takes no time."""
-        if tuple(data[self.label_key].shape[1:]) == tuple(self.cropper.spatial_size):
+        if tuple(data[self.label_key].shape[1:]) == ensure_tuple(self.cropper.spatial_size):
             return [dict(data) for _ in range(self.cropper.num_samples)]
         return super().__call__(data, lazy)
 

@@ -31,7 +31,8 @@ class _FastPercentiles(ScaleIntensityRangePercentiles):
     def _normalize(self, img: Any) -> Any:
         if not (isinstance(img, torch.Tensor) and img.device.type == "cpu" and img.dtype == torch.float32):
             return super()._normalize(img)
-        ends = {"a_min": quantile(img, self.lower / 100), "a_max": quantile(img, self.upper / 100)}
+        # tensors rather than numbers, whose difference would be rounded otherwise
+        ends: dict[str, Any] = {"a_min": quantile(img, self.lower / 100), "a_max": quantile(img, self.upper / 100)}
         return ScaleIntensityRange(**ends, b_min=self.b_min, b_max=self.b_max, clip=self.clip, dtype=self.dtype)(img)
 
 
