@@ -169,14 +169,15 @@ def federated(
 
 def dice_of(bundle: Path, data: str, weights: Path, folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """Mean Dice on the validation split of a site, with its interval."""
-    run(
-        bundle,
-        ("train", "evaluate"),
-        dataset_dir=data,
-        checkpoint=str(weights),
-        output_dir=str(folder),
-        **{"validate#additional_metrics": None, **values},
-    )
+    if not list(folder.glob("results_*.json")):
+        run(
+            bundle,
+            ("train", "evaluate"),
+            dataset_dir=data,
+            checkpoint=str(weights),
+            output_dir=str(folder),
+            **{"validate#additional_metrics": None, **values},
+        )
     (results,) = folder.glob("results_*.json")
     return json.loads(results.read_text(encoding="utf-8"))["summary"]["val_mean_dice"]
 
@@ -206,6 +207,8 @@ def main() -> int:
     work = options.work
     data = work / "data"
     try:
+        for site in SITES:
+            find_items(options.dataset_dir / site, STRUCTURE)
         require_same(work / "settings.json", {**values, "every": options.every})
         numbers = {
             site: small_copies(options.dataset_dir, site, data / site, options.image_size, options.every)

@@ -1,7 +1,7 @@
 """Memory of a training step of each network, activations kept and computed again, and the batches that 8 GiB hold.
 
-PyTorch's fake tensors run a forward and backward pass without computing anything, and its memory tracker adds up what
-is alive, so this needs neither the memory nor the time. To what it finds come AdamW's two moments and the average of
+On PyTorch's device "meta" a forward and backward pass computes nothing, and its memory tracker adds up what would be
+alive, so this needs neither the memory nor the time. To what it finds come AdamW's two moments and the average of
 the weights that train.json keeps. What libraries use as scratch space is not in it.
 
     python benchmarks/training_memory.py --output docs/training_memory.json
@@ -14,7 +14,6 @@ import sys
 
 import torch
 import torch.nn.functional as F
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from tqdm import tqdm
 
@@ -36,19 +35,18 @@ def peak_bytes(name: str, width: int, image_size: int, batch_size: int, checkpoi
         batch_size: number of radiographs.
         checkpointing: whether activations are computed again.
     """
-    network = build_network(name, width=width).train()
+    network = build_network(name, width=width).train().to("meta")
     if checkpointing:
         recompute_activations(network)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        tracker = MemTracker()
-        tracker.track_external(network)
-        with tracker:
-            image = torch.rand(batch_size, 1, image_size, image_size)
-            label = torch.zeros(batch_size, image_size, image_size, dtype=torch.long)
-            F.cross_entropy(network(image), label).backward()
-        found = tracker.get_tracker_snapshot("peak")
-        step = max(int(of_device["Total"]) for of_device in found.values())
-        weights = sum(weight.numel() * weight.element_size() for weight in network.parameters())
+    tracker = MemTracker()
+    tracker.track_external(network)
+    with tracker:
+        image = torch.empty(batch_size, 1, image_size, image_size, device="meta")
+        label = torch.empty(batch_size, image_size, image_size, dtype=torch.long, device="meta")
+        F.cross_entropy(network(image), label).backward()
+    found = tracker.get_tracker_snapshot("peak")
+    step = max(int(of_device["Total"]) for of_device in found.values())
+    weights = sum(weight.numel() * weight.element_size() for weight in network.parameters())
     return step + MOMENTS_AND_AVERAGE * weights
 
 
@@ -63,11 +61,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--image_size", type=int, default=512, help="in pixels")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NAME")
     parser.add_argument("--limit", type=float, default=8, help="GiB that the largest batch may take")
     parser.add_argument("--output", help="JSON file for the figures")
     options = parser.parse_args()
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for name in tqdm(NETWORKS, unit="network", disable=None):
+    for name in tqdm(options.networks, unit="network", disable=None):
         found[name] = {
             way: measured(name, options.width, options.image_size, options.limit, again)
             for way, again in (("kept", False), ("computed again", True))

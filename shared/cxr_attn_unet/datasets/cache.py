@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from .checks import DatasetError
 __all__ = ["DecodedDataset", "content_hash"]
 
 logger = logging.getLogger(__name__)
-PACKAGE = "cxr_attn_unet"
 DECODING = ("io", "transforms")  # the rooms whose code makes what is kept
 # what metadata hold beside what PyTorch reads by itself: arrays of numbers, and MONAI's traces of transforms
 NUMBERS = {type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}
@@ -135,7 +133,7 @@ def _transforms_hash(transforms: Sequence[Callable]) -> bytes:
 @cache
 def _code_hash() -> bytes:
     digest = hashlib.sha256(monai.__version__.encode())
-    package = Path(str(resources.files(PACKAGE)))
+    package = Path(__file__).resolve().parents[1]
     for room in DECODING:
         for path in sorted((package / room).rglob("*.py")):
             digest.update(path.read_bytes())
