@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-__all__ = ["as_path", "claimed", "radiograph_stem", "remove_parts", "sha256", "write_json", "written"]
+__all__ = ["as_path", "as_utf8", "claimed", "radiograph_stem", "remove_parts", "sha256", "write_json", "written"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,13 @@ def as_path(given: Any) -> Path:
         f"{given}: the command line took this path for a Python {type(given).__name__}. Put ./ before a name that "
         "reads as a number, True, False or None, such as ./1e3."
     )
+
+
+def as_utf8(name: str) -> str:
+    """A file's name with bytes that are no UTF-8 as escapes, for tables that take nothing else."""
+    if name.isascii():
+        return name
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def radiograph_stem(path: str | os.PathLike) -> str:

@@ -8,10 +8,13 @@ from .read import (
     describe_ignored,
     find_radiographs,
     is_radiograph_file,
+    kind_of_file,
     list_radiographs,
+    may_be_radiograph,
     read_labels,
     read_mask,
     read_radiograph,
+    walk_radiographs,
 )
 from .readers import MaskReader, RadiographReader
 
@@ -28,11 +31,14 @@ __all__ = [
     "describe_ignored",
     "find_radiographs",
     "is_radiograph_file",
+    "kind_of_file",
     "list_radiographs",
+    "may_be_radiograph",
     "read_labels",
     "read_mask",
     "read_partial_mask",
     "read_parts",
     "read_radiograph",
     "right_and_left",
+    "walk_radiographs",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +21,13 @@ __all__ = [
     "describe_ignored",
     "find_radiographs",
     "is_radiograph_file",
+    "kind_of_file",
     "list_radiographs",
+    "may_be_radiograph",
     "read_labels",
     "read_mask",
     "read_radiograph",
+    "walk_radiographs",
 ]
 
 FORMATS = "PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, DICOM, NIfTI, MHA, MHD, NRRD and raw JSRT .IMG"
@@ -192,6 +195,18 @@ def is_radiograph_file(path: str | os.PathLike) -> bool:
     return bool(_format(path)) and Path(path).name.upper() != "DICOMDIR"
 
 
+def may_be_radiograph(name: str) -> bool:
+    """Whether a file may be a radiograph, by its name alone; for places where looking into each file takes too long.
+
+    Besides the known suffixes those count that DICOM files often have: none, or the last number of a UID.
+    """
+    base = os.path.basename(name)
+    suffix = os.path.splitext(base)[1].lower()
+    if suffix in (archive.SUFFIX, ".img") or _has_name_of_radiograph(base):
+        return True
+    return base.upper() != "DICOMDIR" and (not suffix or suffix[1:].isdigit())
+
+
 def _has_name_of_radiograph(name: str) -> bool:
     suffixes = (*raster.SUFFIXES, *volume.NIFTI_SUFFIXES, *volume.ITK_SUFFIXES, *dicom.SUFFIXES)
     return name.lower().endswith(suffixes)
@@ -242,25 +257,36 @@ def find_radiographs(folder: str | os.PathLike) -> Listing:
     Raises:
         RadiographError: no such folder.
     """
+    ignored: Counter[str] = Counter()
+    radiographs = sorted(walk_radiographs(folder, ignored))
+    return Listing(radiographs, dict(ignored))
+
+
+def walk_radiographs(folder: str | os.PathLike, ignored: Counter[str] | None = None) -> Iterator[str]:
+    """As :func:`find_radiographs`, a folder at a time, so that no more names than a folder has are in memory.
+
+    Args:
+        folder: where to look, with all subfolders.
+        ignored: where other files are counted by kind, see :class:`Listing`.
+
+    Raises:
+        RadiographError: no such folder.
+    """
     try:
         root = as_path(folder)
     except ValueError as error:
         raise RadiographError(str(error)) from error
     if not root.is_dir():
         raise RadiographError(f"{folder}: no such folder. Name the folder of the radiographs with --dataset_dir.")
-    radiographs: list[str] = []
-    ignored: Counter[str] = Counter()
     for path in _files_under(root):
         if is_radiograph_file(path):
-            radiographs.append(path)
-        elif not _belongs_to_header(path):
-            ignored[_kind(path)] += 1
-    return Listing(radiographs, dict(ignored))
+            yield path
+        elif ignored is not None and not _belongs_to_header(path):
+            ignored[kind_of_file(path)] += 1
 
 
-def _files_under(root: Path) -> list[str]:
+def _files_under(root: Path) -> Iterator[str]:
     entered: set[str] = set()
-    found: list[str] = []
     for parent, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(parent)
         if real in entered:
@@ -268,8 +294,8 @@ def _files_under(root: Path) -> list[str]:
             continue
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [os.path.join(parent, name) for name in files if not name.startswith(".")]
-    return [path for path in sorted(found) if os.path.isfile(path)]
+        paths = (os.path.join(parent, name) for name in sorted(files) if not name.startswith("."))
+        yield from (path for path in paths if os.path.isfile(path))
 
 
 def _belongs_to_header(path: str) -> bool:
@@ -280,7 +306,8 @@ def _belongs_to_header(path: str) -> bool:
     return any(os.path.exists(base + header) for header in _PIXELS_OF_HEADERS.get(suffix.lower(), ()))
 
 
-def _kind(path: str) -> str:
+def kind_of_file(path: str) -> str:
+    """What files are counted by that are of no kind that is read, see :class:`Listing`."""
     name = os.path.basename(path)
     if name.upper() == "DICOMDIR":
         return "DICOMDIR"

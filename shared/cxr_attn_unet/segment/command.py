@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from ..io.limits import DEFAULT_MAX_PIXELS, MAX_PIXELS_VARIABLE, max_pixels
 from ..output import COLLECTIONS, FORMATS, REPRODUCIBLE, UIDS, check_formats
 from ..structures import BUNDLE_SUFFIX
 from ..trust import remember, trust_file
+from .bulk import Wanted, segment_in_bulk, with_slash
 from .inputs import find_inputs
 from .job import segment_files
 from .processes import NoProcessError
@@ -24,6 +26,8 @@ from .settings import STATE_FOLDER
 __all__ = ["EXAMPLES", "add_arguments", "main"]
 
 NOT_STARTED = 2
+DEFAULT_FORMAT = "png"
+BULK_FORMAT = "parquet"
 
 EXAMPLES = """examples:
   cxr-attn-unet segment radiograph.dcm -o masks
@@ -31,6 +35,7 @@ EXAMPLES = """examples:
   cxr-attn-unet segment RADIOGRAPHS -o masks --structures ribs --parts --format labelmap overlay
   cxr-attn-unet segment RADIOGRAPHS -o masks --structures lungs heart --device cuda --batch-size 16
   find archive -name '*.dcm' | cxr-attn-unet segment - -o masks --format parquet
+  cxr-attn-unet segment s3://bucket/radiographs/ -o s3://bucket/masks --ray local --shard-size 1000
 
 The same command, run again, resumes where it was stopped. Exit status: 0 all segmented, 1 some failed (see
 failures.csv), 2 nothing could be started, 130 interrupted. For research; not a medical device, not for diagnosis.
@@ -48,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         nargs="+",
-        default=["png"],
         choices=[*FORMATS, *COLLECTIONS],
         metavar="FORMAT",
         dest="formats",
@@ -110,17 +114,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="add patient, accession number and UIDs of DICOM radiographs to measurements.csv and parquet; without it, "
         "nothing but DICOM results holds them",
     )
+    bulk = parser.add_argument_group(
+        "any number of radiographs, on any number of machines",
+        "see docs/scale.md; needs pip install 'cxr-attn-unet[ray,formats]', for s3:// [s3], for gs:// [gs]",
+    )
+    bulk.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="through Ray Data, on the cluster at ADDRESS or, with local, on this machine: measurements and masks as "
+        "Parquet in OUTPUT/segmentations, a file per shard; inputs and output may be URLs such as s3://bucket/folder/",
+    )
+    bulk.add_argument("--shard-size", type=int, default=256, help="radiographs per shard (default: 256)")
+    bulk.add_argument(
+        "--ray-workers",
+        type=int,
+        metavar="N",
+        help="processes that segment at a time, each with its own networks (default: one per GPU, or without one per "
+        "core)",
+    )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html")
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
+    if options.ray is not None:
+        return _in_bulk(options)
+    formats = options.formats or [DEFAULT_FORMAT]
     output = Path(options.output)
     try:
         _check_numbers(options)
         # before weights are loaded, for that takes longer
         structures = bundle_structures(options.structures, options.bundles)
-        check_formats(options.formats, structures)
+        check_formats(formats, structures)
         if options.trust:
             _remember(structures, options.bundles)
         load = partial(
@@ -149,7 +174,7 @@ def main(options: argparse.Namespace) -> int:
             segmenter,
             found.inputs,
             output,
-            options.formats,
+            formats,
             failures=found.failures,
             batch_size=options.batch_size,
             workers=options.workers,
@@ -161,6 +186,41 @@ def main(options: argparse.Namespace) -> int:
             load=load,
         )
     except (OSError, NoProcessError) as error:
+        return _stop(str(error))
+
+
+def _in_bulk(options: argparse.Namespace) -> int:
+    """Run the command through Ray Data; returns the exit status."""
+    try:
+        _check_numbers(options)
+        if options.formats not in (None, [BULK_FORMAT]):
+            raise ValueError(f"with --ray results are Parquet tables; leave --format out, or give {BULK_FORMAT}")
+        structures = bundle_structures(options.structures, options.bundles)
+        check_formats([BULK_FORMAT], structures)
+        if options.trust:
+            _remember(structures, options.bundles)
+        wanted = Wanted(
+            structures=structures,
+            bundles=None if options.bundles is None else os.path.abspath(options.bundles),
+            threshold=options.threshold,
+            tta=options.tta,
+            parts=options.parts,
+            max_pixels=options.max_pixels,
+            trust=options.trust,
+            with_identifiers=options.with_identifiers,
+            shard_size=options.shard_size,
+        )
+        return segment_in_bulk(
+            _given(map(with_slash, options.inputs)),
+            options.output,
+            wanted,
+            options.ray,
+            options.ray_workers,
+            options.device,
+            options.batch_size,
+            options.overwrite,
+        )
+    except (OSError, ImportError, ValueError, RuntimeError) as error:
         return _stop(str(error))
 
 
@@ -179,7 +239,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
     Raises:
         ValueError: one is not.
     """
-    for name in ("batch_size", "workers", "max_pixels"):
+    for name in ("batch_size", "workers", "max_pixels", "shard_size", "ray_workers"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}, must be 1 or more")

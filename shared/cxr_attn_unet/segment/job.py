@@ -23,7 +23,7 @@ from .processes import Load, ProcessPipeline, sensible_batch_size, sensible_proc
 from .settings import STATE_FOLDER, Settings, is_finished
 from .tables import Finished, write_tables
 
-__all__ = ["segment_files"]
+__all__ = ["INTERRUPTED", "segment_files", "terminated_like_interrupted"]
 
 JOURNAL = f"{STATE_FOLDER}/journal.jsonl"
 INTERRUPTED = 130  # as shells say of a program that Ctrl-C ended
@@ -144,7 +144,7 @@ def _run(pipeline: Pipeline | ProcessPipeline, todo: Sequence[Input], done: set[
     hidden = None if len(todo) > 1 else True  # None: shown on terminals only
     try:
         with (
-            _terminated_like_interrupted(),
+            terminated_like_interrupted(),
             tqdm(total=len(todo), unit="radiograph", dynamic_ncols=True, disable=hidden) as progress,
         ):
             for outcome in pipeline.run(todo):
@@ -162,7 +162,7 @@ def _run(pipeline: Pipeline | ProcessPipeline, todo: Sequence[Input], done: set[
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
+def terminated_like_interrupted() -> Iterator[None]:
     """Within, SIGTERM (of ``kill``, a batch system, a container that stops) ends the run as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals belong to the main thread

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .journal import Journal
 from .record import Record, file_state
 from .settings import Settings, thumbnail
 
-__all__ = ["Finished", "write_tables"]
+__all__ = ["Finished", "write_csv", "write_mask_table", "write_tables"]
 
 COLUMN_TYPES = {COUNT: "integer", TEXT: "text"}  # of measurements that are no numbers with a fraction
 REPORT_COLUMNS = ("cardiothoracic_ratio", "heart_area", "lungs_area", "lung_ratio", "clavicle_asymmetry")
@@ -70,18 +71,41 @@ def write_tables(settings: Settings, finished: Finished, failures: Sequence[Fail
     output = settings.output
     columns = _columns(settings)
     rows = (_row(settings, entry, record) | {"warnings": "; ".join(record.warnings)} for entry, record in finished)
-    _write_csv(output / "measurements.csv", list(columns), rows)
+    write_csv(output / "measurements.csv", list(columns), rows)
     _write_failures(output / "failures.csv", failures)
     if "coco" in settings.formats:
         images = (_masked_image(entry, record) for entry, record in finished)
         write_coco(output / "coco.json", images, settings.structures, _about(settings), settings.parts)
     if "parquet" in settings.formats:
-        for name in _masks_of(settings):
-            columns[f"rle_{name}"] = "text"
-        rows = (_row(settings, entry, record) | _encoded(record) for entry, record in finished)
-        write_parquet(output / "segmentations.parquet", rows, list(columns.items()))
+        write_mask_table(output / "segmentations.parquet", settings, finished)
     if settings.report:
         _write_report(settings, finished, failures)
+
+
+def write_mask_table(
+    path: Path,
+    settings: Settings,
+    finished: Iterable[tuple[Input, Record]],
+    former: Iterable[Mapping[str, Any]] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write measurements and masks in one Parquet table, a row per radiograph.
+
+    Args:
+        path: the file.
+        settings: what is wanted.
+        finished: radiographs with their records, which hold the masks; asked for one at a time.
+        former: rows of such a table, which come first.
+        metadata: of the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    columns = _columns(settings)
+    for name in _masks_of(settings):
+        columns[f"rle_{name}"] = "text"
+    rows = (_row(settings, entry, record) | _encoded(record) for entry, record in finished)
+    write_parquet(path, chain(former, rows), list(columns.items()), metadata)
 
 
 def _about(settings: Settings) -> str:
@@ -153,7 +177,12 @@ def _masked_image(entry: Input, record: Record) -> MaskedImage:
     return MaskedImage(entry.name, record.rows, record.columns, record.rle or {})
 
 
-def _write_csv(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table of columns with names, a row at a time; numbers with six digits.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     with (
         written(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -176,7 +205,7 @@ def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
     for failure in failures:
         kind = "skipped" if failure.skipped else "failed"
         lines.append({"file": failure.name, "kind": kind, "reason": failure.short_reason})
-    _write_csv(path, ["file", "kind", "reason"], lines)
+    write_csv(path, ["file", "kind", "reason"], lines)
 
 
 def _write_report(settings: Settings, finished: Finished, failures: Sequence[Failure]) -> None:
