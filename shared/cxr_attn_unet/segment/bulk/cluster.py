@@ -21,19 +21,17 @@ LOCAL_SETTINGS = {
     "RAY_worker_register_timeout_seconds": "300",
 }
 STARTS = 3  # of Ray on this machine, which waits for itself no longer than 30 s
-RETRIES = 3  # of a shard whose worker died
 MOST_TASKS = 10_000  # beyond it, a task has several shards
-
-logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Any]:
+def connected(address: str, workers: int | None = None) -> Iterator[Any]:
     """Ray, within the block.
 
     Args:
         address: of a cluster, as Ray takes it, or ``local``, which starts Ray on this machine for this block alone. It
             then listens on the loopback only, without a dashboard.
+        workers: how many are wanted, for ``local``.
 
     Raises:
         ImportError: Ray is not installed.
@@ -41,6 +39,8 @@ def connected(address: str) -> Iterator[Any]:
     """
     # read when Ray is imported or started; nothing is reported to anyone
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if address == LOCAL:
         for name, value in LOCAL_SETTINGS.items():
             os.environ.setdefault(name, value)
@@ -50,14 +50,14 @@ def connected(address: str) -> Iterator[Any]:
     except ImportError as error:
         raise ImportError(f"--ray needs Ray ({error}): pip install 'cxr-attn-unet[ray]'") from error
 
-    _connect(ray, address)
+    _connect(ray, address, workers)
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def _connect(ray: Any, address: str) -> None:
+def _connect(ray: Any, address: str, workers: int | None) -> None:
     """Start or find Ray.
 
     Raises:
@@ -66,7 +66,7 @@ def _connect(ray: Any, address: str) -> None:
     settings: dict[str, Any] = {"address": address}
     attempts = 1
     if address == LOCAL:
-        settings |= {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+        settings |= {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False, "num_cpus": workers}
         attempts = STARTS
     for attempt in range(1, attempts + 1):
         try:
@@ -86,7 +86,7 @@ def outcomes_of(
     device: str | None = None,
     batch_size: int = 1,
 ) -> Iterator[ShardOutcome]:
-    """The outcomes of shards, as they are done; a shard whose workers died again and again has none.
+    """The outcomes of shards, as they are done.
 
     Args:
         ray: connected.
@@ -104,7 +104,7 @@ def outcomes_of(
     workers = min(workers or int(units), len(shards))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.max_errored_blocks = -1  # the others go on
+    context.max_errored_blocks = -1  # a shard that is lost does not stop the others
     numbers = ray.data.from_items(
         [{"shard": shard} for shard in shards], override_num_blocks=min(len(shards), MOST_TASKS)
     )
@@ -117,11 +117,13 @@ def outcomes_of(
         ),
         num_cpus=1,
         num_gpus=1 if with_gpu else 0,
-        max_restarts=-1,
-        max_task_retries=RETRIES,
     )
-    for row in done.iter_rows():
-        yield ShardOutcome(**row)
+    try:
+        for row in done.iter_rows():
+            yield ShardOutcome(**row)
+    except (ray.exceptions.RayError, SystemError) as error:
+        # the last line of a traceback in a worker
+        raise RuntimeError(f"the workers cannot go on: {str(error).strip().splitlines()[-1]}") from error
 
 
 def _with_gpu(ray: Any, device: str | None) -> bool:

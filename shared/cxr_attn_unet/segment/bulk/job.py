@@ -12,11 +12,11 @@ from ...io import describe_ignored
 from ..job import INTERRUPTED, terminated_like_interrupted
 from ..tables import write_csv
 from .cluster import connected, outcomes_of
-from .plan import FAILURES, SEGMENTATIONS, Plan, Wanted, make_plan
+from .plan import FAILURES, SEGMENTATIONS, Plan, Wanted, forget_attempts, make_plan
 from .shards import FAILED, SKIPPED, Row, ShardOutcome, failures_of
 from .store import Store
 
-__all__ = ["segment_in_bulk"]
+__all__ = ["conclude", "segment_in_bulk"]
 
 FAILURES_SAID = 20
 
@@ -61,7 +61,8 @@ def segment_in_bulk(
     errors: dict[int, str] = {}
     interrupted = False
     if todo:
-        with connected(address) as ray, terminated_like_interrupted():
+        forget_attempts(store)
+        with connected(address, workers) as ray, terminated_like_interrupted():
             outcomes = outcomes_of(ray, plan, todo, workers, device, batch_size)
             try:
                 errors = _collected(plan, todo, outcomes)
@@ -71,12 +72,12 @@ def segment_in_bulk(
     if interrupted:
         _say(f"Interrupted; the same command resumes from here: {output}")
         return INTERRUPTED
-    return _conclude(plan, errors)
+    return conclude(plan, errors)
 
 
 def _collected(plan: Plan, todo: list[int], outcomes: Iterator[ShardOutcome]) -> dict[int, str]:
     """Wait for shards; returns why some have no results."""
-    errors = dict.fromkeys(todo, "its worker was killed each time that it was tried")
+    errors = dict.fromkeys(todo, "no worker has finished it")
     total = sum(plan.size(shard) for shard in todo)
     with tqdm(total=total, unit="radiograph", dynamic_ncols=True, disable=None) as progress:
         for outcome in outcomes:
@@ -94,8 +95,16 @@ def _collected(plan: Plan, todo: list[int], outcomes: Iterator[ShardOutcome]) ->
     return errors
 
 
-def _conclude(plan: Plan, errors: dict[int, str]) -> int:
-    """Write ``failures.csv`` where something failed, say what it was, and return the exit status."""
+def conclude(plan: Plan, errors: dict[int, str]) -> int:
+    """Write ``failures.csv`` where something failed, say what it was, and return the exit status.
+
+    Args:
+        plan: what was to do.
+        errors: by shard without results, why.
+
+    Raises:
+        OSError: the output folder cannot be read or written.
+    """
     failed = 0
     skipped = 0
 

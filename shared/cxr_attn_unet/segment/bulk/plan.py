@@ -19,14 +19,28 @@ from ..inputs import Failure
 from .listing import Listed, Listing
 from .store import Store
 
-__all__ = ["FAILURES", "LIST", "MANIFEST", "SEGMENTATIONS", "OtherRunError", "Plan", "Wanted", "make_plan"]
+__all__ = [
+    "ATTEMPTS",
+    "FAILURES",
+    "LIST",
+    "MANIFEST",
+    "SEGMENTATIONS",
+    "OtherRunError",
+    "Plan",
+    "Wanted",
+    "forget_attempts",
+    "make_plan",
+]
 
 VERSION = 1  # of the manifest and of the files beside it
 MANIFEST = "bulk_manifest.json"
 SEGMENTATIONS = "segmentations"
 FAILURES = "failures"
 LIST = "list"
-OWN_FILE = re.compile(r"shard-\d{6,}-[0-9a-f]{8}\.parquet|list-\d{6,}\.jsonl")  # what a run may remove
+ATTEMPTS = "attempts"
+OWN_FILE = re.compile(
+    r"shard-\d{6,}-[0-9a-f]{8}\.parquet|list-\d{6,}\.jsonl|attempt-\d{6,}-\d"
+)  # what a run may remove
 
 
 class OtherRunError(ValueError):
@@ -173,6 +187,15 @@ def make_plan(output: Store, given: Iterable[str], wanted: Wanted, segmenter: Se
     return _plan(output, wanted, manifest)
 
 
+def forget_attempts(output: Store) -> None:
+    """Remove the marks of attempts of a former run.
+
+    Raises:
+        OSError: they cannot be removed.
+    """
+    _remove_own(output, ATTEMPTS)
+
+
 def _settings(wanted: Wanted, segmenter: Segmenter) -> dict[str, Any]:
     """What the results depend on; ``identity`` stands for all that the segmenter does."""
     return {
@@ -239,10 +262,14 @@ def _clear(output: Store) -> None:
     """Remove what another run has left, the manifest first: without it nothing else counts."""
     output.remove(MANIFEST)
     output.remove("failures.csv")
-    for folder in (SEGMENTATIONS, FAILURES, LIST):
-        for name in output.names(folder):
-            if OWN_FILE.fullmatch(name):
-                output.remove(f"{folder}/{name}")
+    for folder in (SEGMENTATIONS, FAILURES, LIST, ATTEMPTS):
+        _remove_own(output, folder)
+
+
+def _remove_own(output: Store, folder: str) -> None:
+    for name in output.names(folder):
+        if OWN_FILE.fullmatch(name):
+            output.remove(f"{folder}/{name}")
 
 
 def _write_list(output: Store, listing: Listing, shard_size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections import deque
@@ -24,7 +25,7 @@ from ..record import Record
 from ..settings import Settings
 from ..tables import write_mask_table
 from .listing import Listed
-from .plan import FAILURES, SEGMENTATIONS, Plan
+from .plan import ATTEMPTS, FAILURES, SEGMENTATIONS, Plan
 from .store import is_url, open_url
 
 __all__ = ["FAILED", "SKIPPED", "ShardOutcome", "ShardSegmenter", "failures_of"]
@@ -35,6 +36,7 @@ FAILURE_COLUMNS = (("file", "text"), ("kind", "text"), ("reason", "text"))
 Row = dict[str, Any]
 READERS = 2  # threads that fetch and read, and as many that encode
 ROWS_AT_A_TIME = 64
+MOST_ATTEMPTS = 3
 LONGEST_NAME = 100
 
 
@@ -98,9 +100,30 @@ class ShardSegmenter:
 
     def _tried(self, shard: int) -> ShardOutcome:
         try:
-            return self.segment(shard)
-        except Exception as error:  # of the other shards, each has its own chance
+            attempts = self._begin(shard)
+            if not attempts:
+                return ShardOutcome(shard, error=f"its worker was killed in each of {MOST_ATTEMPTS} attempts")
+            try:
+                return self.segment(shard)
+            finally:
+                for name in attempts:
+                    self._plan.output.remove(name)
+        except Exception as error:  # the other shards have their own chance
             return ShardOutcome(shard, error=f"{type(error).__name__}: {error}")
+
+    def _begin(self, shard: int) -> list[str]:
+        """Mark that a shard is tried; returns the marks that are there, or none if it was tried too often.
+
+        Ray tries a shard again whose worker was killed. Marks tell the one that kills workers, such as by its memory.
+        """
+        marks = []
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            marks.append(f"{ATTEMPTS}/attempt-{shard:06}-{attempt}")
+            if not self._plan.output.has(marks[-1]):
+                with self._plan.output.written(marks[-1]) as temporary:
+                    temporary.write_text(str(os.getpid()), encoding="ascii")
+                return marks
+        return []
 
     def segment(self, shard: int) -> ShardOutcome:
         """Segment what a shard lacks: all of it, or what failed when it was done before.
