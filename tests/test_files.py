@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from cxr_attn_unet.files import PART, claimed, radiograph_stem, remove_parts, write_json, written
+from cxr_attn_unet.files import PART, as_utf8, claimed, radiograph_stem, remove_parts, write_json, written
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,11 @@ from cxr_attn_unet.files import PART, claimed, radiograph_stem, remove_parts, wr
 )
 def test_only_the_suffix_of_a_radiograph_is_cut_off(name, stem):
     assert radiograph_stem(name) == stem
+
+
+@pytest.mark.parametrize(("name", "written_as"), [(b"caf\xc3\xa9", "caf\u00e9"), (b"caf\xe9", "caf\\udce9")])
+def test_only_bytes_that_are_no_utf8_become_escapes(name, written_as):
+    assert as_utf8(os.fsdecode(name)) == written_as
 
 
 def write_and_fail(target):

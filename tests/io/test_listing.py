@@ -12,7 +12,9 @@ from cxr_attn_unet.io import (
     find_radiographs,
     is_radiograph_file,
     list_radiographs,
+    may_be_radiograph,
     read_radiograph,
+    walk_radiographs,
 )
 from samples import picture, write_dicom, write_nifti, write_picture
 
@@ -128,3 +130,31 @@ def test_a_folder_whose_name_the_command_line_took_for_a_number_is_listed(tmp_pa
 def test_a_number_that_no_longer_shows_the_folder_is_refused(tmp_path):
     with pytest.raises(RadiographError, match=r"1000.0: the command line took"):
         list_radiographs(1e3)
+
+
+@pytest.mark.parametrize(
+    ("name", "may_be"),
+    [
+        ("a.PNG", True),
+        ("a.dcm.gz", True),
+        ("a.img", True),
+        ("a.zip", True),
+        ("1.2.840.113", True),
+        ("IM0001", True),
+        ("notes.txt", False),
+        ("a.hdr", False),
+        ("DICOMDIR", False),
+    ],
+)
+def test_a_name_says_whether_a_file_may_be_a_radiograph(name, may_be):
+    assert may_be_radiograph(f"folder.d/{name}") is may_be
+
+
+def test_folders_are_walked_one_after_the_other(tmp_path):
+    for name in ("b.png", "a/c.png", "a/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_picture(tmp_path / name, TRUTH)
+    walk = walk_radiographs(tmp_path)
+    assert next(walk) == str(tmp_path / "b.png")
+    (tmp_path / "a" / "c.png").unlink()  # of a folder that was not entered yet
+    assert list(walk) == [str(tmp_path / "a" / "d.png")]

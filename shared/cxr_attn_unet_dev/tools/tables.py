@@ -21,6 +21,7 @@ from cxr_attn_unet.files import written
 from ..benchmark.report import blocks
 from ..json_style import format_json, read_json
 from .reliability import FOLDER, findings_text
+from .scale import scale_text
 
 # files in docs/ that the programs in benchmarks/ and tools/ write
 MEASURED = (
@@ -31,6 +32,7 @@ MEASURED = (
     "quality_control",
     "readers_ratio",
     "shared_machine",
+    "scale_measured",
     "training_step",
 )
 COLUMNS = (
@@ -264,6 +266,9 @@ def updated(root: Path) -> dict[Path, str]:
         "confidence": confidence_text(measured["confidence"]),
     }
     wanted[docs / "segment.md"] = _filled(docs / "segment.md", of_segment)
+    assumptions = read_json(docs / "scale_assumptions.json")
+    of_scale = {"scale": scale_text(measured["scale_measured"], assumptions)}
+    wanted[docs / "scale.md"] = _filled(docs / "scale.md", of_scale)
     of_networks = {"training_step": steps_text(measured["training_step"])}
     wanted[docs / "networks.md"] = _filled(docs / "networks.md", of_networks)
     of_performance = {
