@@ -168,11 +168,9 @@ def _unhindered(machines: list[Machine]) -> list[Machine]:
 
 
 def _around(measured: Mapping[str, Any], assumed: Mapping[str, float]) -> list[str]:
-    lines = [
-        "| radiographs | read, TB | results, TB | listing, hours | shards of 1000 | requests, USD | results, USD a month "
-        "|",
-        "|---|---|---|---|---|---|---|",
-    ]
+    names = ("radiographs", "read, TB", "results, TB", "listing, hours", "shards of 1000", "requests, USD")
+    heads = [*names, "results, USD a month"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, radiographs in SIZES.items():
         listings = radiographs / NAMES_PER_LISTING
         shards = radiographs / SHARD_SIZE
