@@ -131,11 +131,15 @@ def with_slash(entry: str) -> str:
     Raises:
         ImportError: the package for such URLs is missing.
         ValueError: there are no such URLs.
+        OSError: the store cannot be reached.
     """
     if not is_url(entry) or entry.endswith("/"):
         return entry
     filesystem, path = open_url(entry)
-    return f"{entry}/" if filesystem.isdir(path) else entry
+    try:
+        return f"{entry}/" if filesystem.isdir(path) else entry
+    except Exception as error:  # of as many kinds as there are stores
+        raise OSError(f"{entry} cannot be reached ({error}); check name and access") from error
 
 
 def _listed(path: str, file: str, name: str) -> Listed:
