@@ -2,7 +2,7 @@
 
 Time is that of the processor in this process with one thread, so that other programs on the machine count little.
 
-python benchmarks/scale.py --dataset_dir examples/open_radiographs --output docs/scale_measured.json
+python benchmarks/scale.py --dataset_dir examples/open_radiographs --side 2048 --output docs/scale_measured.json
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
@@ -69,6 +71,30 @@ def timed(seconds: Counter[str], step: str) -> Iterator[None]:
     seconds[step] += time.process_time() - start
 
 
+def enlarged(paths: list[str], side: int, folder: Path) -> list[str]:
+    """Copies of radiographs as uncompressed TIFF of 16 bits.
+
+    Args:
+        paths: radiographs.
+        side: the copies' longest, in pixels.
+        folder: for the copies.
+
+    Raises:
+        RadiographError: one cannot be read.
+    """
+    copies = []
+    for path in paths:
+        pixels = read_radiograph(path).pixels
+        factor = side / max(pixels.shape)
+        rows, columns = (round(factor * length) for length in pixels.shape)
+        picture = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BICUBIC)
+        values = np.asarray(picture)
+        values = (values - values.min()) / np.ptp(values) * 65535
+        copies.append(str(folder / f"{Path(path).stem}.tif"))
+        Image.fromarray(values.astype(np.uint16)).save(copies[-1])
+    return copies
+
+
 def measure(segmenter: Segmenter, paths: list[str], folder: Path) -> dict[str, Any]:
     """Means over radiographs, after a first one that warms up.
 
@@ -117,6 +143,7 @@ def main() -> int:
     """Measure, print and write; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", default="examples/open_radiographs", help="folder of radiographs")
+    parser.add_argument("--side", type=int, help="enlarge them to this longest side, in pixels")
     parser.add_argument("--output", help="JSON file for the figures")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -124,11 +151,15 @@ def main() -> int:
         paths = list_radiographs(options.dataset_dir)
         segmenter = Segmenter.from_bundles(device="cpu")
         with tempfile.TemporaryDirectory() as folder:
+            if options.side:
+                paths = enlarged(paths, options.side, Path(folder))
             found = measure(segmenter, paths, Path(folder))
     except RadiographError as error:
         print(error, file=sys.stderr)
         return 1
     found["data"] = options.dataset_dir
+    if options.side:
+        found["data"] += f", enlarged to {options.side} pixels and 16 bits, uncompressed"
     found["hardware"] = (
         f"one core of {processor()}, {torch.backends.cpu.get_cpu_capability()}, PyTorch {torch.__version__}"
     )

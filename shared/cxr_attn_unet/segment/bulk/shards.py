@@ -102,7 +102,8 @@ class ShardSegmenter:
         try:
             attempts = self._begin(shard)
             if not attempts:
-                return ShardOutcome(shard, error=f"its worker was killed in each of {MOST_ATTEMPTS} attempts")
+                error = f"its worker was killed in each of {MOST_ATTEMPTS} attempts, such as for want of memory"
+                return ShardOutcome(shard, error=error)
             try:
                 return self.segment(shard)
             finally:
