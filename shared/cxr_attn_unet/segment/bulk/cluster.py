@@ -6,12 +6,13 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from .plan import Plan
 from .shards import ShardOutcome, ShardSegmenter
 
-__all__ = ["LOCAL", "connected", "outcomes_of"]
+__all__ = ["LOCAL", "check_ray", "connected", "outcomes_of"]
 
 LOCAL = "local"
 OBJECT_STORE_BYTES = 200_000_000  # only numbers of shards and of radiographs go through it
@@ -24,6 +25,16 @@ STARTS = 3  # of Ray on this machine, which waits for itself no longer than 30 s
 MOST_TASKS = 10_000  # beyond it, a task has several shards
 
 
+def check_ray() -> None:
+    """Make sure that Ray is installed.
+
+    Raises:
+        ImportError: it is not.
+    """
+    if find_spec("ray") is None:
+        raise ImportError("--ray needs Ray: pip install 'cxr-attn-unet[ray]'")
+
+
 @contextmanager
 def connected(address: str, workers: int | None = None) -> Iterator[Any]:
     """Ray, within the block.
@@ -34,7 +45,6 @@ def connected(address: str, workers: int | None = None) -> Iterator[Any]:
         workers: how many are wanted, for ``local``.
 
     Raises:
-        ImportError: Ray is not installed.
         ConnectionError: there is no cluster.
     """
     # read when Ray is imported or started; nothing is reported to anyone
@@ -44,11 +54,8 @@ def connected(address: str, workers: int | None = None) -> Iterator[Any]:
     if address == LOCAL:
         for name, value in LOCAL_SETTINGS.items():
             os.environ.setdefault(name, value)
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise ImportError(f"--ray needs Ray ({error}): pip install 'cxr-attn-unet[ray]'") from error
+    import ray
+    import ray.data
 
     _connect(ray, address, workers)
     try:

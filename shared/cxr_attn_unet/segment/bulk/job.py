@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ...io import describe_ignored
 from ..job import INTERRUPTED, terminated_like_interrupted
 from ..tables import write_csv
-from .cluster import connected, outcomes_of
+from .cluster import check_ray, connected, outcomes_of
 from .plan import FAILURES, SEGMENTATIONS, Plan, Wanted, forget_attempts, make_plan
 from .shards import FAILED, SKIPPED, Row, ShardOutcome, failures_of
 from .store import Store
@@ -52,6 +52,7 @@ def segment_in_bulk(
     Returns:
         exit status: 0, 1 if some failed, 130 if interrupted.
     """
+    check_ray()
     store = Store(output)
     # the plan names weights and settings; the workers load their own
     plan = make_plan(store, given, wanted, wanted.segmenter("cpu"), overwrite)
@@ -85,7 +86,7 @@ def _collected(plan: Plan, todo: list[int], outcomes: Iterator[ShardOutcome]) ->
             if outcome.error:
                 errors[outcome.shard] = outcome.error
             else:
-                del errors[outcome.shard]
+                errors.pop(outcome.shard, None)
     there = plan.output.names(SEGMENTATIONS)
     for shard in todo:
         if shard not in errors and plan.file_name(shard) not in there:
