@@ -368,14 +368,24 @@ def test_identifiers_of_objects_are_in_the_tables_where_asked_for(identified, pl
     assert rows_in(plan)[0].get("patient_id") == found
 
 
-def run_by_ray(given: str, output: str) -> subprocess.Popen:
-    """The command with two workers of Ray on this machine."""
+@pytest.fixture
+def run_by_ray():
+    """Starts the command with two workers of Ray on this machine."""
     pytest.importorskip("ray.data", reason="--ray needs Ray: pip install 'cxr-attn-unet[ray]'")
-    command = [sys.executable, "-m", "cxr_attn_unet", "segment", given, "-o", output, "--structures", "heart"]
-    command += ["--ray", "local", "--ray-workers", "2", "--shard-size", "2"]
-    # a machine on which others take the memory is not what is tested
-    environment = {**os.environ, "RAY_memory_monitor_refresh_ms": "0"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    started = []
+
+    def run(given: str, output: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "cxr_attn_unet", "segment", given, "-o", output, "--structures", "heart"]
+        command += ["--ray", "local", "--ray-workers", "2", "--shard-size", "2"]
+        # a machine on which others take the memory is not what is tested
+        environment = {**os.environ, "RAY_memory_monitor_refresh_ms": "0"}
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.terminate()  # with all of Ray
+        process.communicate()
 
 
 def worker_at_work(output: Path, process: subprocess.Popen) -> int:
@@ -391,11 +401,11 @@ def worker_at_work(output: Path, process: subprocess.Popen) -> int:
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_loses_and_doubles_nothing(radiographs, tmp_path, one_process):
+def test_a_worker_that_is_killed_loses_and_doubles_nothing(run_by_ray, radiographs, tmp_path, one_process):
     output = tmp_path / "out"
     process = run_by_ray(str(radiographs), str(output))
     os.kill(worker_at_work(output, process), signal.SIGKILL)
-    said = process.communicate(timeout=540)[1]
+    said = process.communicate()[1]
     assert process.returncode == 1, said  # for the bad file
     shards = sorted((output / SEGMENTATIONS).iterdir())
     rows = [row for path in shards for row in pq.read_table(path).to_pylist()]
@@ -405,10 +415,10 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(radiographs, tmp_path
 
 
 @pytest.mark.slow
-def test_two_workers_take_radiographs_from_a_store_and_put_results_there(objects, one_process):
+def test_two_workers_take_radiographs_from_a_store_and_put_results_there(run_by_ray, objects, one_process):
     output = objects.replace("/in", "/out")
     process = run_by_ray(objects, output)
-    said = process.communicate(timeout=540)[1]
+    said = process.communicate()[1]
     assert process.returncode == 1, said
     store = Store(output)
     rows = []
