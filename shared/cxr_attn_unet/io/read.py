@@ -202,9 +202,11 @@ def may_be_radiograph(name: str) -> bool:
     """
     base = os.path.basename(name)
     suffix = os.path.splitext(base)[1].lower()
+    if suffix == ".hdr" or base.upper() == "DICOMDIR":
+        return False  # of a pair, the .img stands for both
     if suffix in (archive.SUFFIX, ".img") or _has_name_of_radiograph(base):
         return True
-    return base.upper() != "DICOMDIR" and (not suffix or suffix[1:].isdigit())
+    return not suffix or suffix[1:].isdigit()
 
 
 def _has_name_of_radiograph(name: str) -> bool:

@@ -57,12 +57,12 @@ class Work:
     Attributes:
         machine_hours: of one machine.
         cost: of the machines in USD.
-        days: by number of machines.
+        hours_on: by number of machines.
     """
 
     machine_hours: float
     cost: float
-    days: Mapping[int, float]
+    hours_on: Mapping[int, float]
 
 
 def machines_of(measured: Mapping[str, Any], assumed: Mapping[str, float]) -> list[Machine]:
@@ -100,10 +100,10 @@ def work_of(machine: Machine, radiographs: int, assumed: Mapping[str, float], co
         machine: the kind.
         radiographs: how many.
         assumed: values by name.
-        counts: numbers of machines for which the days are wanted.
+        counts: numbers of machines for which the hours are wanted.
     """
     hours = radiographs / machine.rate / 3600 / assumed["time_at_work"]
-    return Work(hours, hours * machine.hour, {count: hours / count / 24 for count in counts})
+    return Work(hours, hours * machine.hour, {count: hours / count for count in counts})
 
 
 def scale_text(measured: Mapping[str, Any], assumptions: Mapping[str, Mapping[str, Any]]) -> str:
@@ -148,12 +148,12 @@ def _rates(machines: list[Machine]) -> list[str]:
 
 
 def _hours(machines: list[Machine], assumed: Mapping[str, float]) -> list[str]:
-    lines = ["| radiographs | on | machine hours | USD | days on 10 | days on 100 |", "|---|---|---|---|---|---|"]
+    lines = ["| radiographs | on | machine hours | USD | on 10 machines | on 100 |", "|---|---|---|---|---|---|"]
     for name, radiographs in SIZES.items():
         for machine in [*machines, *_unhindered(machines)]:
             work = work_of(machine, radiographs, assumed, (10, 100))
-            days = " | ".join(_short(value) for value in work.days.values())
-            lines.append(f"| {name} | {machine.name} | {_short(work.machine_hours)} | {_short(work.cost)} | {days} |")
+            waits = " | ".join(_duration(hours) for hours in work.hours_on.values())
+            lines.append(f"| {name} | {machine.name} | {_short(work.machine_hours)} | {_short(work.cost)} | {waits} |")
     return lines
 
 
@@ -202,6 +202,12 @@ def _short(value: float) -> str:
         digits = len(str(int(value))) - 2
         return f"{round(value / 10**digits) * 10**digits:,}"
     return f"{value:.2g}"
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{_short(60 * hours)} min"
+    return f"{_short(hours)} h" if hours < 48 else f"{_short(hours / 24)} days"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -53,7 +53,7 @@ def test_the_slowest_sets_the_pace(machines):
 def test_hours_and_cost_follow_from_the_pace(machines):
     work = work_of(machines[0], 36000, ASSUMED, (2,))
     assert (work.machine_hours, work.cost) == pytest.approx((1, 60 * 0.05))
-    assert work.days == {2: pytest.approx(1 / 48)}
+    assert work.hours_on == {2: pytest.approx(1 / 2)}
 
 
 def test_every_assumption_has_a_reason():
