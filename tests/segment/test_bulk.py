@@ -235,6 +235,13 @@ def test_starting_over_removes_the_former_shards(radiographs, planned):
     assert plan.todo() == [0]
 
 
+def test_shards_of_other_radiographs_have_other_names(radiographs, planned):
+    names = [planned(radiographs).file_name(0)]
+    (radiographs / "a_new_one.png").write_text("came later")
+    names.append(planned(radiographs, overwrite=True).file_name(0))
+    assert names[0] != names[1]
+
+
 def test_starting_over_leaves_files_of_others_alone(radiographs, planned):
     plan = planned(radiographs)
     own = Path(plan.output.place) / "list" / "mine.txt"

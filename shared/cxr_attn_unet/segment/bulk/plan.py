@@ -168,15 +168,16 @@ def make_plan(output: Store, given: Iterable[str], wanted: Wanted, segmenter: Se
         return _resumed(output, given, wanted, settings)
     _clear(output)
     listing = Listing(given)
-    radiographs = _write_list(output, listing, wanted.shard_size)
+    radiographs, list_checksum = _write_list(output, listing, wanted.shard_size)
     if not radiographs:
         reasons = [failure.reason for failure in listing.failures]
         raise ValueError("\n".join([*reasons, "there is nothing to segment"]))
     settings["given_sha256"] = listing.checksum
     manifest = {
         "version": VERSION,
-        "run": _key(settings),
+        "run": _key([settings, list_checksum]),
         "settings": settings,
+        "list_sha256": list_checksum,
         "radiographs": radiographs,
         "shards": -(-radiographs // wanted.shard_size),
         "ignored": dict(listing.ignored),
@@ -272,15 +273,18 @@ def _remove_own(output: Store, folder: str) -> None:
             output.remove(f"{folder}/{name}")
 
 
-def _write_list(output: Store, listing: Listing, shard_size: int) -> int:
-    """Write the radiographs of each shard, as they are found; returns how many there are."""
+def _write_list(output: Store, listing: Listing, shard_size: int) -> tuple[int, str]:
+    """Write the radiographs of each shard, as they are found; returns how many there are, and their SHA-256."""
     entries = iter(listing)
     radiographs = 0
     shard = 0
+    digest = hashlib.sha256()
     while some := list(islice(entries, shard_size)):
-        with output.written(_list_name(shard)) as temporary, open(temporary, "w", encoding="ascii") as file:
-            # JSON keeps paths that are no UTF-8
-            file.writelines(json.dumps(asdict(entry)) + "\n" for entry in some)
+        # JSON keeps paths that are no UTF-8
+        lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in some)
+        digest.update(lines.encode("ascii"))
+        with output.written(_list_name(shard)) as temporary:
+            temporary.write_text(lines, encoding="ascii")
         radiographs += len(some)
         shard += 1
-    return radiographs
+    return radiographs, digest.hexdigest()
