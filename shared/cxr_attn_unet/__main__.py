@@ -48,7 +48,7 @@ def _quick_imports() -> Iterator[None]:
 
 
 def _run(arguments: list[str] | None) -> int:
-    from . import __version__, fetch, segment
+    from . import __version__, dicom_network, fetch, segment
 
     quieten()  # again, for some packages set their own filters and levels while they are imported
     parser = argparse.ArgumentParser(
@@ -70,7 +70,17 @@ def _run(arguments: list[str] | None) -> int:
         description="Download the zip of a bundle, check its SHA-256, and unpack it, whole or not at all.",
     )
     fetch.add_arguments(command)
+    command = commands.add_parser(
+        "dicom",
+        help="radiographs from an archive or a sender on the network, results back",
+        description="Segment the radiographs of an archive (DICOMweb), or those that are sent here (C-STORE).",
+        epilog=dicom_network.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    dicom_network.add_arguments(command)
     options = parser.parse_args(arguments)
+    if options.command == "dicom":
+        return dicom_network.main(options)
     if options.command == "fetch":
         return fetch.main(options)
     return segment.main(options)

@@ -1,6 +1,6 @@
 """The command ``cxr-attn-unet segment``."""
 
-from .command import EXAMPLES, add_arguments, main
+from .command import EXAMPLES, add_arguments, add_segmenter_arguments, load_segmenter, main
 from .inputs import Failure, FoundInputs, Input, find_inputs
 from .job import segment_files
 
@@ -10,7 +10,9 @@ __all__ = [
     "FoundInputs",
     "Input",
     "add_arguments",
+    "add_segmenter_arguments",
     "find_inputs",
+    "load_segmenter",
     "main",
     "segment_files",
 ]

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from .job import segment_files
 from .processes import NoProcessError
 from .settings import STATE_FOLDER
 
-__all__ = ["EXAMPLES", "add_arguments", "main"]
+__all__ = ["EXAMPLES", "add_arguments", "add_segmenter_arguments", "load_segmenter", "main"]
 
 NOT_STARTED = 2
 DEFAULT_FORMAT = "png"
@@ -58,35 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="formats",
         help="one or more of those below (default: png)",
     )
-    parser.add_argument("--structures", nargs="+", metavar="NAME", help="such as lungs heart (default: all)")
-    parser.add_argument("--bundles", help="folder of the bundles (default: those of this package, or $CXR_BUNDLES)")
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run bundles that did not come with this package, whose configs can run code; remembered by checksums in "
-        "$XDG_CONFIG_HOME/cxr-attn-unet/trusted_bundles.json",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=[TORCH, *ENGINES, AUTO],
-        default=TORCH,
-        help="what runs the networks; auto measures once what is installed, and remembers the fastest (default: torch)",
-    )
-    parser.add_argument("--device", help="such as cpu, cuda:1 (default: a GPU where there is one)")
+    add_segmenter_arguments(parser)
     parser.add_argument(
         "--batch-size", type=int, help="radiographs per batch; more is faster on GPUs (default: 1, on a GPU 8)"
-    )
-    parser.add_argument(
-        "--threshold", type=float, help="probability above which a pixel is part of a structure (default: 0.5)"
-    )
-    parser.add_argument(
-        "--tta", action="store_true", help="test-time augmentation: average five views of each radiograph"
-    )
-    parser.add_argument(
-        "--parts",
-        action="store_true",
-        help="tell parts apart too: ribs by side and number, lungs and clavicles by side; needs bundles whose "
-        "networks can",
     )
     parser.add_argument(
         "--uids",
@@ -99,13 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="processes that each read, segment and write; 1 is this one alone (default: by cores, memory and number "
         "of radiographs)",
-    )
-    parser.add_argument(
-        "--max-pixels",
-        type=int,
-        metavar="N",
-        help="refuse radiographs of more pixels by their header, before memory is spent on them (default: "
-        f"${MAX_PIXELS_VARIABLE}, or {DEFAULT_MAX_PIXELS}, which 4 GB can hold)",
     )
     parser.add_argument("--overwrite", action="store_true", help="segment again what is finished already")
     parser.add_argument(
@@ -135,6 +102,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-report", action="store_true", help="do not write report.html")
 
 
+def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of :func:`load_segmenter` to a parser."""
+    parser.add_argument("--structures", nargs="+", metavar="NAME", help="such as lungs heart (default: all)")
+    parser.add_argument("--bundles", help="folder of the bundles (default: those of this package, or $CXR_BUNDLES)")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run bundles that did not come with this package, whose configs can run code; remembered by checksums in "
+        "$XDG_CONFIG_HOME/cxr-attn-unet/trusted_bundles.json",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=[TORCH, *ENGINES, AUTO],
+        default=TORCH,
+        help="what runs the networks; auto measures once what is installed, and remembers the fastest (default: torch)",
+    )
+    parser.add_argument("--device", help="such as cpu, cuda:1 (default: a GPU where there is one)")
+    parser.add_argument(
+        "--threshold", type=float, help="probability above which a pixel is part of a structure (default: 0.5)"
+    )
+    parser.add_argument(
+        "--tta", action="store_true", help="test-time augmentation: average five views of each radiograph"
+    )
+    parser.add_argument(
+        "--parts",
+        action="store_true",
+        help="tell parts apart too: ribs by side and number, lungs and clavicles by side; needs bundles whose "
+        "networks can",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="refuse radiographs of more pixels by their header, before memory is spent on them (default: "
+        f"${MAX_PIXELS_VARIABLE}, or {DEFAULT_MAX_PIXELS}, which 4 GB can hold)",
+    )
+
+
 def main(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     if options.ray is not None:
@@ -143,23 +148,7 @@ def main(options: argparse.Namespace) -> int:
     output = Path(options.output)
     try:
         _check_numbers(options)
-        # before weights are loaded, for that takes longer
-        structures = bundle_structures(options.structures, options.bundles)
-        check_formats(formats, structures)
-        if options.trust:
-            _remember(structures, options.bundles)
-        load = partial(
-            Segmenter.from_bundles,
-            options.structures,
-            options.bundles,
-            options.device,
-            options.threshold,
-            options.tta,
-            options.parts,
-            options.max_pixels,
-            options.trust,
-            options.engine,
-        )
+        load = segmenter_loader(options, formats)
         segmenter = load()
         _check_output(output)
     except (OSError, ImportError, ValueError, RuntimeError) as error:
@@ -222,6 +211,48 @@ def _in_bulk(options: argparse.Namespace) -> int:
         )
     except (OSError, ImportError, ValueError, RuntimeError) as error:
         return _stop(str(error))
+
+
+def load_segmenter(options: argparse.Namespace) -> Segmenter:
+    """The segmenter that a command's options ask for; ``options.formats`` are those of its results.
+
+    Raises:
+        OSError: no such folder, bundle or weights.
+        ImportError: a format needs a package that is not installed.
+        ValueError: a value that cannot be, or a bundle that is not trusted.
+    """
+    return segmenter_loader(options, options.formats)()
+
+
+def segmenter_loader(options: argparse.Namespace, formats: Sequence[str]) -> Callable[[], Segmenter]:
+    """What makes the segmenter that a command's options ask for, here or in another process.
+
+    Args:
+        options: those of :func:`add_segmenter_arguments`.
+        formats: of the results.
+
+    Raises:
+        OSError: no such folder or bundle.
+        ImportError: a format needs a package that is not installed.
+        ValueError: no bundle of a structure.
+    """
+    # before weights are loaded, for that takes longer
+    structures = bundle_structures(options.structures, options.bundles)
+    check_formats(formats, structures)
+    if options.trust:
+        _remember(structures, options.bundles)
+    return partial(
+        Segmenter.from_bundles,
+        options.structures,
+        options.bundles,
+        options.device,
+        options.threshold,
+        options.tta,
+        options.parts,
+        options.max_pixels,
+        options.trust,
+        options.engine,
+    )
 
 
 def _remember(structures: Sequence[str], bundles: str | None) -> None:
