@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -11,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -62,11 +65,11 @@ class Orthanc:
 
     title = "ORTHANC"
 
-    def __init__(self, folder: Path, scheme: str = "http", user: str = "", password: str = "", **settings) -> None:
+    def __init__(self, folder: Path, user: str = "", password: str = "", **settings) -> None:
         self.folder = folder
         self.http, self.dicom = free_port(), free_port()
+        self.web = f"http://127.0.0.1:{self.http}/dicom-web"
         self.store = f"dicom://{self.title}@127.0.0.1:{self.dicom}"
-        self.scheme = scheme
         self._authorization = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
         self._settings = {
             "StorageDirectory": str(folder / "archive"),
@@ -81,10 +84,6 @@ class Orthanc:
             **settings,
         }
         self.start()
-
-    @property
-    def web(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.http}/dicom-web"
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,11 +106,10 @@ class Orthanc:
     def ask(self, path: str, content: object = None) -> object:
         """The answer of Orthanc's own interface, which the code under test does not use."""
         data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.scheme}://127.0.0.1:{self.http}{path}", data)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", data)
         if self._authorization:
             request.add_header("Authorization", f"Basic {self._authorization}")
-        context = ssl._create_unverified_context() if self.scheme == "https" else None
-        with urllib.request.urlopen(request, timeout=PATIENCE, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.load(answer)
 
     def instances(self, modality: str) -> list[str]:
@@ -141,6 +139,38 @@ def orthanc(folder: Path, **settings) -> Iterator[Orthanc]:
         yield archive
     finally:
         archive.stop()
+
+
+@contextmanager
+def tls_before(port: int, files: dict[str, str]) -> Iterator[int]:
+    """A port with TLS before a port without, as a proxy gives it; only to those who show a certificate.
+
+    Debian's Orthanc 1.10.1 crashes at its first HTTPS request.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=files["ca"])
+    context.load_cert_chain(files["certificate"], files["key"])
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while block := await source.read(1 << 16):
+                target.write(block)
+                await target.drain()
+        target.close()
+
+    async def forward(outer: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        inner, there = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pass_on(outer, there), pass_on(inner, back))
+
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(forward, "127.0.0.1", 0, ssl=context))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 def write_radiographs(folder: Path, count: int, **tags) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from contextlib import redirect_stderr
 from types import SimpleNamespace
 
 import pytest
-from pacs import certificates, needed, orthanc, send, service, write_radiographs
+from pacs import certificates, free_port, needed, orthanc, send, service, tls_before, write_radiographs
 
 from cxr_attn_unet.__main__ import main
 from cxr_attn_unet.dicom_network import State
@@ -38,7 +38,7 @@ def archive(tmp_path):
 
 
 def arguments(archive, bundles, state, *more) -> list[str]:
-    given = ["watch", "--from", archive.web, "--state", state, "--bundles", bundles, "--retry-after", 0.1, *more]
+    given = ["watch", "--from", archive.web, "--state", state, "--bundles", bundles, "--retry-after", 0.01, *more]
     return [str(argument) for argument in given]
 
 
@@ -150,15 +150,20 @@ def test_an_archive_that_is_away_loses_nothing(archive, bundles, tmp_path, capsy
     assert archive.sources("SEG") == Counter(list(radiographs))
 
 
-def test_results_that_could_not_be_stored_are_given_up_and_tried_again_when_told_to(archive, bundles, tmp_path, capsys):
+def test_results_that_could_not_be_stored_wait_for_the_next_attempt(archive, bundles, tmp_path):
+    send(archive, write_radiographs(tmp_path / "in", 1))
+    to = ("--to", f"dicom://NOBODY@127.0.0.1:{free_port()}", *SEGMENTATIONS, "--retry-after", 1000)
+    assert watch(archive, bundles, tmp_path / "state", *to) == 1
+    assert State(tmp_path / "state").counts() == {"waiting": 1, "done": 0, "skipped": 0, "dead": 0}
+
+
+def test_what_was_given_up_is_tried_again_when_told_to(archive, bundles, tmp_path, capsys):
     radiographs = write_radiographs(tmp_path / "in", 1)
     send(archive, radiographs)
     state = tmp_path / "state"
     with orthanc(tmp_path / "results") as other:
         other.stop()
         to = ("--to", other.store, *SEGMENTATIONS, "--attempts", 2)
-        assert watch(archive, bundles, state, *to) == 1
-        assert State(state).counts()["waiting"] == 1
         assert watch(archive, bundles, state, *to) == 1
         assert "cannot be reached, or TLS failed, 2 times" in capsys.readouterr().err
         other.start()
@@ -181,16 +186,20 @@ def test_user_and_password_come_from_the_environment_and_are_said_nowhere(bundle
         assert archive.sources("SEG") == Counter(list(radiographs))
 
 
-def test_https_is_checked_against_the_authority_that_is_named(bundles, tmp_path, capsys):
-    needed("Orthanc", "storescu")
+def test_https_needs_the_authority_and_the_certificate_that_are_named(archive, bundles, tmp_path, capsys, monkeypatch):
     files = certificates(tmp_path / "tls")
+    # what the environment says of other authorities must not count
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", files["certificate"])
     radiographs = write_radiographs(tmp_path / "in", 1)
-    with orthanc(tmp_path / "orthanc", scheme="https", SslEnabled=True, SslCertificate=files["both"]) as archive:
-        send(archive, radiographs)
-        assert watch(archive, bundles, tmp_path / "state", *SEGMENTATIONS) == 1
-        assert "TLS failed" in capsys.readouterr().err
-        assert watch(archive, bundles, tmp_path / "state", *SEGMENTATIONS, "--tls-ca", files["ca"]) == 0
-        assert archive.sources("SEG") == Counter(list(radiographs))
+    send(archive, radiographs)
+    ours = ("--tls-certificate", files["certificate"], "--tls-key", files["key"])
+    with tls_before(archive.http, files) as port:
+        archive.web = f"https://127.0.0.1:{port}/dicom-web"
+        for lacking in (ours, ("--tls-ca", files["ca"])):
+            assert watch(archive, bundles, tmp_path / "state", *SEGMENTATIONS, *lacking) == 1
+            assert "search failed" in capsys.readouterr().err
+        assert watch(archive, bundles, tmp_path / "state", *SEGMENTATIONS, *ours, "--tls-ca", files["ca"]) == 0
+    assert archive.sources("SEG") == Counter(list(radiographs))
 
 
 def answer(port: int, path: str) -> str:

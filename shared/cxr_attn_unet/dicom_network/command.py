@@ -265,7 +265,8 @@ def _log() -> None:
     service.handlers = [handler]
     service.setLevel(logging.INFO)
     service.propagate = False
-    logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
+    for name in ("dicomweb_client", "retrying", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("pynetdicom").setLevel(logging.ERROR)
 
 

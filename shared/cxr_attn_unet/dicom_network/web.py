@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -60,11 +60,10 @@ class WebArchive:
     """
 
     def __init__(self, address: Address, credentials: Credentials, tls: Tls) -> None:
-        import requests  # an extra, as the next one
-        from dicomweb_client import DICOMwebClient
+        from dicomweb_client import DICOMwebClient  # an extra, as the next one
         from requests.auth import HTTPBasicAuth
 
-        session = requests.Session()
+        session = _session()
         if credentials.token:
             session.auth = _bearer(credentials.token)
         elif credentials.user:
@@ -139,6 +138,20 @@ class WebArchive:
         missing = {dataset.SOPInstanceUID for dataset in datasets} - stored
         if stored and missing:
             raise PeerError(f"{self._host} does not say that it stored {len(missing)} of {len(paths)} results")
+
+
+def _session() -> requests.Session:
+    """A session in which an authority that was named counts, whatever ``REQUESTS_CA_BUNDLE`` says."""
+    import requests
+
+    class Session(requests.Session):
+        def merge_environment_settings(
+            self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+        ) -> MutableMapping[str, Any]:
+            named = self.verify if verify is None else verify
+            return super().merge_environment_settings(url, proxies, stream, named, cert)
+
+    return Session()
 
 
 def _value(entry: dict[str, Any], tag: str) -> Any:
