@@ -171,6 +171,11 @@ def tls_before(port: int, files: dict[str, str]) -> Iterator[int]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        open_connections = asyncio.all_tasks(loop)
+        for task in open_connections:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*open_connections, return_exceptions=True))
+        loop.close()
 
 
 def write_radiographs(folder: Path, count: int, **tags) -> dict[str, Path]:
