@@ -232,7 +232,8 @@ class Service:
     """The command in a process of its own."""
 
     def __init__(self, log: Path, *arguments: object) -> None:
-        self.log = log
+        self._log = log
+        self._start = log.stat().st_size if log.exists() else 0
         command = [sys.executable, "-m", "cxr_attn_unet", "dicom", *map(str, arguments)]
         variables = {**os.environ, "PYTHONPATH": str(REPOSITORY / "shared")}
         with open(log, "ab") as file:
@@ -240,7 +241,8 @@ class Service:
 
     @property
     def text(self) -> str:
-        return self.log.read_text()
+        """What it has said; without what those before it said into the same file."""
+        return self._log.read_bytes()[self._start :].decode()
 
     def says(self, text: str, times: int = 1) -> None:
         """Wait until it has said something so many times."""

@@ -250,9 +250,9 @@ def killed_and_restarted(archive, bundles, root, count: int, kills: int) -> Coun
     radiographs = write_radiographs(root / "in", count)
     send(archive, radiographs)
     given = arguments(archive, bundles, root / "state", *SEGMENTATIONS)
-    for number in range(1, kills + 1):
+    for _ in range(kills):
         with service(root / "log", *given) as running:
-            running.says(": done", number * (count // (kills + 1)))
+            running.says(": done", count // (kills + 1))
             running.kill()
     assert watch(archive, bundles, root / "state", *SEGMENTATIONS) == 0
     assert set(archive.sources("SEG")) == set(radiographs)
