@@ -166,6 +166,7 @@ def test_it_finds_what_it_was_trained_on(trachea):
         "chest_figure.png",
         "coco.json",
         "segmentations.parquet",
+        "manifest.json",
         "measurements.csv",
         "report.html",
     ],
@@ -176,7 +177,7 @@ def test_every_format_is_written(segmented, name):
 
 def test_every_format_was_tried(segmented):
     """A format that is added to the package belongs into the list above."""
-    assert len([path for path in segmented.iterdir() if path.is_file()]) == len(FORMATS) + len(COLLECTIONS) + 2
+    assert len([path for path in segmented.iterdir() if path.is_file()]) == len(FORMATS) + len(COLLECTIONS) + 3
 
 
 def test_the_label_map_has_its_value(segmented):

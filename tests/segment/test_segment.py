@@ -52,6 +52,7 @@ def out(tmp_path):
 FORMS = ("png", "labelmap", "labelmap-nifti", "nifti", "dicom-seg", "dicom-sr", "dicom-gsps", "dicom-sc")
 FORMS += ("overlay", "figure", "coco", "parquet")
 STEMS = ("a", "b", os.path.join("sub", "c"))
+TABLES = ("manifest.json", "measurements.csv", "failures.csv")
 
 
 def write_radiographs(folder: Path) -> Path:
@@ -99,7 +100,7 @@ def seen_labels(masks):
 def test_every_format_has_its_files(everything):
     endings = [f"_{name}{suffix}" for name in label_values() for suffix in (".png", ".nii.gz")]
     endings += ["_labels.png", "_labels.nii.gz", "_overlay.jpg", "_figure.png"]
-    tables = {"measurements.csv", "report.html", "coco.json", "segmentations.parquet"}
+    tables = {"manifest.json", "measurements.csv", "report.html", "coco.json", "segmentations.parquet"}
     tables |= {f"b.{kind}.dcm" for kind in ("seg", "sr", "pr", "sc")}
     assert results(everything) == {stem + ending for stem in STEMS for ending in endings} | tables
 
@@ -255,7 +256,7 @@ def test_coco_loads_in_its_own_library(radiographs, out, capsys):
 
 def test_tables_alone_need_no_files_per_radiograph(radiographs, out):
     assert segment(radiographs / "a.png", "-o", out, "--format", "coco", *HEART) == 0
-    assert results(out) == {"coco.json", "measurements.csv"}
+    assert results(out) == {"coco.json", "manifest.json", "measurements.csv"}
 
 
 def test_nifti_lies_over_the_file_in_itk(radiographs, out):
@@ -474,7 +475,7 @@ def test_list_on_standard_input(radiographs, out, monkeypatch):
 
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{radiographs / 'a.png'}\n\n{radiographs / 'sub'}\n"))
     assert segment("-", "-o", out, *HEART) == 0
-    assert results(out) == {"a_heart.png", "c_heart.png", "measurements.csv"}
+    assert results(out) == {"a_heart.png", "c_heart.png", "manifest.json", "measurements.csv"}
 
 
 def test_batches_threads_and_views_give_the_same_files(radiographs, tmp_path):
@@ -545,7 +546,7 @@ def test_full_disk_leaves_nothing_half_written(radiographs, out):
     _, printed = process.communicate(timeout=120)
     assert process.returncode == 1, printed
     assert printed.count("could not be written") == 3
-    assert results(out) <= {"a_heart.png", "b_heart.png", "sub/c_heart.png", "measurements.csv", "failures.csv"}
+    assert results(out) <= {"a_heart.png", "b_heart.png", "sub/c_heart.png", *TABLES}
     assert not list(out.rglob("*figure*"))
     assert not rows(out / "measurements.csv")
     assert segment(radiographs, "-o", out, *HEART, "--format", "png", "figure") == 0  # and goes on when there is room

@@ -18,6 +18,7 @@ from ..io import describe_ignored
 from ..output import REPRODUCIBLE
 from .inputs import Failure, Input
 from .journal import Journal
+from .manifest import write_manifest
 from .pipeline import Pipeline
 from .processes import Load, ProcessPipeline, sensible_batch_size, sensible_processes
 from .settings import STATE_FOLDER, Settings, is_finished
@@ -116,6 +117,7 @@ def _segment(
     finished = Finished(journal, [entry for entry in inputs if entry.stem in done])
     try:
         write_tables(settings, finished, all_failures)
+        write_manifest(settings, finished, all_failures)
     except OSError as error:
         _say(
             f"cxr-attn-unet: the tables could not be written to {settings.output} ({error}); run the same command again"

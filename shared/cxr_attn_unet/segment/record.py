@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..files import sha256
 from ..inference.segmentation import Segmentation
 from ..output import encode
 from ..structures import part_key
 from .inputs import Input
 
-__all__ = ["VERSION", "FileState", "Record", "file_state", "make_record"]
+__all__ = ["VERSION", "FileState", "Record", "digest_of", "file_state", "make_record"]
 
 VERSION = 3  # of the lines that are written; those of version 0.1.0 of the package had no number
 
@@ -41,6 +42,7 @@ class Record:
         warnings: what was odd, in words.
         rle: by structure, and by :func:`~cxr_attn_unet.structures.part_key` of parts, the run-length encoded mask, see
             :func:`cxr_attn_unet.output.encode`; ``None`` where no table of masks was asked for.
+        sha256: of the file, in hexadecimal; ``None`` where it was not taken.
     """
 
     path: str
@@ -57,6 +59,7 @@ class Record:
     agreements: Mapping[str, float]
     warnings: tuple[str, ...]
     rle: Mapping[str, Mapping[str, Any]] | None = None
+    sha256: str | None = None
 
     def to_json(self) -> str:
         """The record as one line of JSON, without its end."""
@@ -74,10 +77,10 @@ class Record:
         """
         if content.get("version") != VERSION:
             raise ValueError(f"version is {content.get('version')}, must be {VERSION}")
-        missing = [field.name for field in fields(cls) if field.name not in content]
+        missing = [field.name for field in fields(cls) if field.name not in content and field.default is MISSING]
         if missing:
             raise ValueError(f"the record lacks {', '.join(missing)}")
-        values = {field.name: content[field.name] for field in fields(cls)}
+        values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
         for name in ("state", "files", "warnings"):
             values[name] = tuple(values[name])
         if values["spacing"] is not None:
@@ -126,7 +129,22 @@ def make_record(
         agreements=dict(found.agreements),
         warnings=(*found.warnings, *notes),
         rle=rle,
+        sha256=digest_of(Path(entry.path), state),
     )
+
+
+def digest_of(path: Path, state: FileState) -> str | None:
+    """SHA-256 of a file, in hexadecimal; ``None`` if it is gone or no longer the one that was read.
+
+    Args:
+        path: of the file.
+        state: before it was read, see :func:`file_state`.
+    """
+    try:
+        digest = sha256(path)
+        return digest if file_state(path) == state else None
+    except OSError:
+        return None
 
 
 def file_state(path: str | os.PathLike) -> FileState:

@@ -34,6 +34,10 @@ class Settings:
         parts: by structure, the names of the parts that are told apart.
         with_identifiers: whether tables say who a DICOM radiograph is of.
         uids: of DICOM objects, see :data:`cxr_attn_unet.output.UIDS`.
+        checksums: by structure, the SHA-256 of the weights' file.
+        threshold: of probabilities; ``None`` leaves it to the bundles.
+        max_pixels: that a radiograph may have; ``None`` leaves it to the environment.
+        device: on which the networks run.
     """
 
     output: Path
@@ -46,6 +50,10 @@ class Settings:
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     with_identifiers: bool = False
     uids: str = REPRODUCIBLE
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    threshold: float | None = None
+    max_pixels: int | None = None
+    device: str = "cpu"
 
     @classmethod
     def of(
@@ -69,6 +77,10 @@ class Settings:
             parts=segmenter.parts,
             with_identifiers=with_identifiers,
             uids=uids,
+            checksums=segmenter.checksums,
+            threshold=segmenter.threshold,
+            max_pixels=segmenter.max_pixels,
+            device=str(segmenter.device),
         )
 
     @property
