@@ -13,7 +13,7 @@ from cxr_attn_unet.bundle import cause_of
 
 from .hub import push
 from .index import build_index
-from .package import package_bundle, unpack
+from .package import package_bundle, unpack, write_unit_test
 from .rules import check
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "  python -m cxr_attn_unet_dev.packaging push dist/heart_attn_unet_v0.1.0.zip --repo me/heart --dry-run",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    package = commands.add_parser("package", help="build the zip of each bundle")
+    package = commands.add_parser("package", help="build the zip of each bundle, and its test for the model zoo")
     package.add_argument("bundles", nargs="+", type=Path, help="bundles' folders")
     package.add_argument("--output", type=Path, default=Path("dist"), help="folder for the zips (default: dist)")
     package.add_argument("--url", help="where files above 25 MB will lie")
@@ -57,7 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 failed.append(f"{path}: {cause_of(error)}")
 
     if options.command == "package":
-        each(options.bundles, lambda path: print(package_bundle(path, options.output, options.url)))
+
+        def release(path: Path) -> None:
+            print(package_bundle(path, options.output, options.url))
+            write_unit_test(path, options.output)
+
+        each(options.bundles, release)
     elif options.command == "check":
         published = json.loads(options.published.read_text(encoding="utf-8")) if options.published else {}
 

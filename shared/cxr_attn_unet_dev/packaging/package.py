@@ -26,7 +26,7 @@ from cxr_attn_unet.networks.checkpoint import sha256
 
 from ..json_style import read_json, write_styled_json
 
-__all__ = ["LARGEST_FILE", "SUMS", "large_files", "package_bundle", "released_config", "unpack"]
+__all__ = ["LARGEST_FILE", "SUMS", "large_files", "package_bundle", "released_config", "unpack", "write_unit_test"]
 
 PACKAGE = Path(cxr_attn_unet.__file__).resolve().parent
 SUMS = "SHA256SUMS"
@@ -109,6 +109,19 @@ def large_files(folder: Path, url: str | None, largest: int = LARGEST_FILE) -> l
     for path in paths:
         path.unlink()
     return names
+
+
+def write_unit_test(bundle: Path, output: Path) -> Path:
+    """Write a bundle's test for the model zoo, ``unit_tests/test_NAME.py``, which goes to its ``ci/unit_tests``.
+
+    Args:
+        bundle: its folder in the repository.
+        output: folder of the zips.
+    """
+    path = output / "unit_tests" / f"test_{bundle.resolve().name}.py"
+    with written(path) as temporary:
+        shutil.copyfile(Path(__file__).with_name("zoo_unit_test.py"), temporary)
+    return path
 
 
 def package_bundle(bundle: Path, output: Path, url: str | None = None) -> Path:
