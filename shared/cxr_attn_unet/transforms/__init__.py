@@ -4,6 +4,7 @@ from .devices import RandDevicesd
 from .exposure import RandFilmCurved
 from .fade import RandFadeStructured
 from .field import CropToFieldd, clean_field, field_box, scaled_box
+from .in_memory import PictureInMemoryd, to_rows_columns
 from .load import LoadMaskd, LoadRadiographd, to_meta_tensor
 from .move import RandMoveStructured
 from .orient import OrientUprightd
@@ -22,6 +23,7 @@ __all__ = [
     "LoadRadiographd",
     "OneHotMaskd",
     "OrientUprightd",
+    "PictureInMemoryd",
     "RandCropLabelledd",
     "RandDevicesd",
     "RandFadeStructured",
@@ -36,4 +38,5 @@ __all__ = [
     "field_box",
     "scaled_box",
     "to_meta_tensor",
+    "to_rows_columns",
 ]

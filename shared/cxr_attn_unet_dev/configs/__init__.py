@@ -19,7 +19,10 @@ from ..json_style import format_json, read_json
 
 __all__ = ["NAMES", "channel_def", "configs_of", "head_of", "texts", "with_head"]
 
-NAMES = ("train", "train_strong", "inference", "inference_trt", "evaluate", "multi_gpu_train", "multi_gpu_evaluate")
+NAMES = (
+    *("train", "train_strong", "evaluate", "multi_gpu_train", "multi_gpu_evaluate"),
+    *("inference", "inference_in_memory", "inference_trt"),
+)
 OPEN = "<head>"
 FOLDER = Path(str(resources.files(__package__)))
 
