@@ -27,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow soak test-package coverage lint train retrain segment evaluate bundles package
-.PHONY: push-hub label test-label table sbom clean
+.PHONY: push-hub label test-label test-deploy table sbom clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -136,10 +136,20 @@ test-label: .venv-label/.ready ## that server, driven over REST through every mo
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_server.py build/label
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -m pytest tests/test_new_structure.py -k label_app
 
+.venv-deploy/.ready: apps/monai_deploy/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
+	  --requirement apps/monai_deploy/requirements.txt --editable ".[dicom,formats]"
+	@touch $@
+
+test-deploy: .venv-deploy/.ready ## the MONAI Deploy application and its bundle operator on DICOM radiographs
+	.venv-deploy/bin/python -W ignore tests/acceptance/monai_deploy.py
+
 table: setup ## nine networks on four structures by PROTOCOL=small with CXR_DATA=<folder>; resumes after a stop
 	$(PY) -W ignore -m cxr_attn_unet_dev.benchmark --protocol $(PROTOCOL) --dataset_dir "$(CXR_DATA)" $(ARGS)
 	$(PY) -m cxr_attn_unet_dev.benchmark.report
 	$(PY) -m cxr_attn_unet_dev.tools.tables
 
 clean: ## remove .venv, demo and eval folders (what retrain has in runs stays)
-	rm -rf .venv .venv-package .venv-label .venv-sbom demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
+	rm -rf .venv .venv-package .venv-label .venv-deploy .venv-sbom demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
