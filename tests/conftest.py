@@ -100,3 +100,18 @@ def bundle(request, tmp_path):
 def head(bundle_root: Path, config: str = "train") -> dict:
     """The plain values at the head of a bundle's config."""
     return json.loads((bundle_root / "configs" / f"{config}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A real browser without a window; where there is none, its tests are skipped."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("needs Chromium")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    quiet += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=program, args=quiet)
+        yield chromium
+        chromium.close()

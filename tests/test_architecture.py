@@ -16,7 +16,7 @@ ROOMS = {
     "cxr_attn_unet": [
         *("former_names", "structures", "files", "system", "statistics", "figures", "bundle", "trust", "process"),
         *("io", "transforms", "networks", "datasets", "training"),
-        *("analysis", "output", "inference", "segment", "dicom_network", "fetch", "__main__"),
+        *("analysis", "output", "inference", "segment", "dicom_network", "serve", "fetch", "__main__"),
     ],
     "cxr_attn_unet_dev": ["json_style", "configs", "packaging", "benchmark", "tools"],
 }

@@ -10,8 +10,8 @@ The rooms, from the ground up; each imports only from those above it in this lis
     which radiographs to learn from; handlers, metrics and stages.
 :mod:`~cxr_attn_unet.analysis`, :mod:`~cxr_attn_unet.output`, :mod:`~cxr_attn_unet.inference`
     measurements and quality control; files of results; bundles at work.
-:mod:`~cxr_attn_unet.segment`
-    the command.
+:mod:`~cxr_attn_unet.segment`, :mod:`~cxr_attn_unet.serve`
+    the commands.
 """
 
 from __future__ import annotations

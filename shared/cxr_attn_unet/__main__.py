@@ -48,7 +48,7 @@ def _quick_imports() -> Iterator[None]:
 
 
 def _run(arguments: list[str] | None) -> int:
-    from . import __version__, dicom_network, fetch, segment
+    from . import __version__, dicom_network, fetch, segment, serve
 
     quieten()  # again, for some packages set their own filters and levels while they are imported
     parser = argparse.ArgumentParser(
@@ -78,11 +78,21 @@ def _run(arguments: list[str] | None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     dicom_network.add_arguments(command)
+    command = commands.add_parser(
+        "serve",
+        help="a page to look at one radiograph, and an HTTP service",
+        description="Serve a page to look at one radiograph at a time, and an HTTP service.",
+        epilog=serve.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serve.add_arguments(command)
     options = parser.parse_args(arguments)
     if options.command == "dicom":
         return dicom_network.main(options)
     if options.command == "fetch":
         return fetch.main(options)
+    if options.command == "serve":
+        return serve.main(options)
     return segment.main(options)
 
 

@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -67,20 +66,6 @@ def test_nothing_half_written(tmp_path):
     with pytest.raises(RuntimeError, match="went away"):
         write_report(tmp_path / "report.html", broken(), COLUMNS)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("needs Chromium")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    quiet += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=program, args=quiet)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from .formats import (
 )
 from .masks import label_map, one_bit_png, part_label_map
 from .nifti import geometry, save_nifti
-from .overlay import Box, Field, draw_overlay, upright_field
+from .overlay import Box, Field, draw_overlay, names_of_parts, shown_diameters, upright_field
 from .parquet import write_parquet
 from .report import Column, Entry, write_report
 from .result import SegmentedRadiograph
@@ -41,11 +41,13 @@ __all__ = [
     "geometry",
     "is_dicom_file",
     "label_map",
+    "names_of_parts",
     "one_bit_png",
     "part_label_map",
     "save",
     "save_nifti",
     "save_with_notes",
+    "shown_diameters",
     "upright_field",
     "write_coco",
     "write_parquet",

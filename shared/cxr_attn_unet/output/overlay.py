@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..analysis.measurements import heart_diameter, thoracic_diameter
+from ..analysis.measurements import Diameter, heart_diameter, thoracic_diameter
 from ..analysis.parts import UNCERTAIN
 from ..figures import Name, annotated
 from ..io import Radiograph
 from ..structures import LEFT, Part, colour_of, parts_of
 
-__all__ = ["Box", "Field", "draw_overlay", "upright_field"]
+__all__ = ["Box", "Field", "draw_overlay", "names_of_parts", "shown_diameters", "upright_field"]
 
 SMALLEST_WITH_NAMES = 400  # side in pixels: on smaller pictures the names of parts would hide them
 
@@ -86,34 +86,60 @@ def draw_overlay(
         parts: by structure and name, masks as those of structures; named on pictures of 400 pixels and more.
     """
     pixels, upright = upright_field(radiograph, masks, field)
-    lines: list[tuple[float, float, float]] = []
-    note = ""
+    diameters = shown_diameters(upright, measurements)
+    lines = [(diameter.row, diameter.start, diameter.stop) for diameter in diameters.values()]
     ratio = measurements.get("cardiothoracic_ratio")
-    if ratio is not None:
-        for diameter in (heart_diameter(upright["heart"]), thoracic_diameter(upright["lungs"])):
-            if diameter is not None:
-                lines.append((diameter.row, diameter.start, diameter.stop))
-        note = f"CTR {ratio:.2f}"
+    note = "" if ratio is None else f"CTR {ratio:.2f}"
     names: list[Name] = []
     if parts and side >= SMALLEST_WITH_NAMES:
-        uncertain = measurements.get("ribs_numbering") == UNCERTAIN
         for structure, named in parts.items():
-            names.extend(_names(radiograph, structure, named, field, uncertain))
+            names.extend(names_of_parts(radiograph, structure, named, measurements, field).values())
     return annotated(pixels, upright, lines, note, side, names)
 
 
-def _names(
-    radiograph: Radiograph, structure: str, masks: Mapping[str, np.ndarray], field: Field | None, uncertain: bool
-) -> list[Name]:
-    """The names of a structure's parts that are shown, in the field's pixels, upright."""
-    names = []
+def shown_diameters(
+    masks: Mapping[str, np.ndarray], measurements: Mapping[str, float | str | None]
+) -> dict[str, Diameter]:
+    """Both diameters of the cardiothoracic ratio by the name of their measurement; none where it was withheld.
+
+    Args:
+        masks: upright, ``(rows, columns)`` bool by structure.
+        measurements: of the radiograph.
+    """
+    if measurements.get("cardiothoracic_ratio") is None:
+        return {}
+    found = {
+        "heart_diameter": heart_diameter(masks["heart"]),
+        "thoracic_diameter": thoracic_diameter(masks["lungs"]),
+    }
+    return {name: diameter for name, diameter in found.items() if diameter is not None}
+
+
+def names_of_parts(
+    radiograph: Radiograph,
+    structure: str,
+    masks: Mapping[str, np.ndarray],
+    measurements: Mapping[str, float | str | None],
+    field: Field | None = None,
+) -> dict[str, Name]:
+    """What is written beside the parts of a structure that were found, and where on the upright picture.
+
+    Args:
+        radiograph: as read.
+        structure: such as ``ribs``.
+        masks: by name of the part, ``(rows, columns)`` bool as stored.
+        measurements: of the radiograph; where they call the ribs' numbers uncertain, names end in a question mark.
+        field: the part of the picture that is shown; all of it if not given.
+    """
+    uncertain = measurements.get("ribs_numbering") == UNCERTAIN
+    names = {}
     for part in parts_of(structure):
         if part.name not in masks:
             continue
         _, upright = upright_field(radiograph, {part.name: masks[part.name]}, field)
         mask = upright[part.name]
         if mask.any():
-            names.append(_name(structure, part, mask, uncertain))
+            names[part.name] = _name(structure, part, mask, uncertain)
     return names
 
 
