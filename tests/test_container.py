@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -104,3 +105,14 @@ def test_it_builds_and_segments_on_a_read_only_root(engine, tmp_path):
     safe = ["--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none", "--cap-drop", "all"]
     subprocess.run([engine, "run", *safe, *volumes, TAG, "segment", "/in", "-o", "/out"], check=True)
     assert (tmp_path / "out" / "00cfd1c1_heart.png").is_file()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 reads no TOML")
+def test_what_is_packaged_for_monai_deploy_needs_what_the_package_needs():
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    needed = {*project["dependencies"], *extras["dicom"], *extras["formats"]}
+    lines = (REPOSITORY / "apps" / "monai_deploy" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert needed - set(lines) == set()

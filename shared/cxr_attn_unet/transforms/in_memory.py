@@ -16,8 +16,8 @@ __all__ = ["PictureInMemoryd", "to_rows_columns"]
 class PictureInMemoryd(MapTransform):
     """In the place of :class:`~cxr_attn_unet.transforms.LoadRadiographd`: a picture that is there already.
 
-    Gives ``(1, columns, rows)`` float32, as that does. Nobody has read the file's header for it, so the picture must be
-    upright and bone bright (no MONOCHROME1), on any scale.
+    Gives ``(1, columns, rows)`` float32, as that does. Nothing is known of the file's header, so the picture must be
+    upright and bone bright, on any scale.
 
     Args:
         keys: keys of tensors or arrays ``(columns, rows)``, with a further axis of length one at either end where
