@@ -98,7 +98,8 @@ def engine():
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_it_builds_and_segments_on_a_read_only_root(engine, tmp_path):
-    subprocess.run([engine, "build", "--tag", TAG, "--file", FILE, REPOSITORY], check=True)
+    form = ["--format", "docker"] if engine.endswith("podman") else []
+    subprocess.run([engine, "build", *form, "--tag", TAG, "--file", FILE, REPOSITORY], check=True)
     (tmp_path / "out").mkdir(mode=0o777)
     radiographs = REPOSITORY / "examples" / "open_radiographs"
     volumes = ["-v", f"{radiographs}:/in:ro", "-v", f"{tmp_path / 'out'}:/out"]

@@ -109,9 +109,12 @@ def main(options: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         return _stop(str(error))
     # of "kill", a service manager, a container that stops: ends the server as Ctrl-C does, so that nothing is left
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with listening, tempfile.TemporaryDirectory(prefix="cxr-serve-") as folder:
-        return _serve(options, structures, limits, listening, Path(folder))
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with listening, tempfile.TemporaryDirectory(prefix="cxr-serve-") as folder:
+            return _serve(options, structures, limits, listening, Path(folder))
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _serve(
