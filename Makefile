@@ -27,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow soak test-package coverage lint train retrain segment evaluate bundles package
-.PHONY: push-hub label test-label test-deploy table sbom clean
+.PHONY: release push-hub label test-label test-deploy table sbom clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -103,6 +103,9 @@ package: setup ## zips of all bundles in dist, checked by the zoo's rules, and t
 	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging package bundles/* --output dist
 	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging check dist/*.zip
 	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging index dist/*.zip --output dist/zoo --base-url "$(BASE_URL)"
+
+release: package ## package, and write down the zips, so that the package of this version trusts them
+	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging release dist/*.zip
 
 # a stranger's environment: MONAI, what the metadata require, and what verify_metadata and onnx_export ask for
 .venv-package/.ready: bundles/heart_attn_unet/configs/metadata.json

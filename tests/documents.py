@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from markdown_it import MarkdownIt
 
 REPOSITORY = Path(__file__).parents[1]
@@ -182,12 +183,12 @@ def unknown_in(block: Block, listed: dict[str, str]) -> list[str]:
         ]
     if block.language == "python":
         return _python_faults(block)
-    if block.language == "json":
-        return _json_faults(block)
+    if block.language in ("json", "yaml"):
+        return _data_faults(block)
     if block.language == "text":
         hidden = [line for line in block.text.splitlines() if line.split(" ")[0] in KNOWN and " " in line]
         return [f"{block}: {line!r} is a command, in a block of text. Indent it, so that it is run." for line in hidden]
-    return [f"{block}: the tests know python, json, text, and no language for commands, but not {block.language!r}."]
+    return [f"{block}: the tests know python, json, yaml, text, and none for commands, but not {block.language!r}."]
 
 
 def _python_faults(block: Block) -> list[str]:
@@ -198,11 +199,11 @@ def _python_faults(block: Block) -> list[str]:
     return []
 
 
-def _json_faults(block: Block) -> list[str]:
+def _data_faults(block: Block) -> list[str]:
     try:
-        json.loads(block.text)
-    except ValueError as error:
-        return [f"{block}: no JSON ({error})."]
+        json.loads(block.text) if block.language == "json" else yaml.safe_load(block.text)
+    except (ValueError, yaml.YAMLError) as error:
+        return [f"{block}: no {block.language.upper()} ({error})."]
     return []
 
 

@@ -1,6 +1,7 @@
 """Bundles that nobody knows ask before their configs run."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from conftest import REPOSITORY
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.__main__ import main
 from cxr_attn_unet.bundle import BUNDLES_VARIABLE, shipped_bundles
-from cxr_attn_unet.trust import UntrustedBundleError, check_trusted, fingerprint, remember, trust_file
+from cxr_attn_unet.trust import UntrustedBundleError, check_trusted, fingerprint, released, remember, trust_file
 
 IMAGE = next((REPOSITORY / "examples" / "open_radiographs").glob("*.png"))
 
@@ -119,3 +120,14 @@ def test_a_damaged_file_of_trust_trusts_nobody(evil):
     trust_file().write_text("no JSON")
     with pytest.raises(UntrustedBundleError):
         check_trusted([evil])
+
+
+def test_released_bundles_are_known_by_their_checksums(evil, tmp_path, monkeypatch):
+    record = tmp_path / "released.json"
+    record.write_text(json.dumps({"bundles": {"heart_attn_unet_v0.0.1": fingerprint(evil)}}))
+    monkeypatch.setattr("cxr_attn_unet.trust.RELEASED", str(record))
+    check_trusted([evil])
+
+
+def test_the_list_of_released_bundles_holds_checksums():
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in released())

@@ -1,7 +1,8 @@
 """Which bundles may run: a MONAI config is a program, so one that nobody knows asks before.
 
-Bundles that came with this package are known, wherever a copy of them lies; others are once someone has said so. What
-counts is the content: configs, Python code and weights. The weights as well, for a reader of files can have faults.
+Bundles that came with this package are known, wherever a copy of them lies, and so are the zips that were released with
+it or before it, by the checksums in ``released.json``; others are once someone has said so. What counts is the content:
+configs, Python code and weights. The weights as well, for a reader of files can have faults.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from importlib import resources
 from pathlib import Path
 
 from .bundle import shipped_bundles
 from .files import sha256, write_json
 
-__all__ = ["UntrustedBundleError", "check_trusted", "fingerprint", "remember", "trust_file"]
+__all__ = ["UntrustedBundleError", "check_trusted", "fingerprint", "released", "remember", "trust_file"]
 
+# written by "make release", once for each release; not part of what a fingerprint counts, so it can name its own zip
+RELEASED = "released.json"
 # no code lies there, but perhaps many radiographs
 WITHOUT_CODE = ("data", "docs", "eval", "models")
 
@@ -49,8 +53,15 @@ def fingerprint(bundle: str | os.PathLike) -> str:
     return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def released() -> set[str]:
+    """Fingerprints of the bundles in all zips that were released up to this version."""
+    content = resources.files(__package__).joinpath(RELEASED)
+    # the copy that a zip carries has none
+    return set(json.loads(content.read_text(encoding="utf-8"))["bundles"].values()) if content.is_file() else set()
+
+
 def check_trusted(bundles: Iterable[str | os.PathLike]) -> None:
-    """Make sure that bundles came with this package, or were trusted before.
+    """Make sure that bundles came with this package, were released by this project, or were trusted before.
 
     Args:
         bundles: their folders.
@@ -64,7 +75,7 @@ def check_trusted(bundles: Iterable[str | os.PathLike]) -> None:
     asked = [Path(bundle) for bundle in bundles if Path(bundle).resolve() not in places]
     if not asked:
         return
-    known = {fingerprint(path) for path in shipped} | _remembered()
+    known = {fingerprint(path) for path in shipped} | released() | _remembered()
     unknown = [str(path) for path in asked if fingerprint(path) not in known]
     if unknown:
         raise UntrustedBundleError(
@@ -78,12 +89,12 @@ def remember(bundles: Iterable[str | os.PathLike]) -> None:
     """Trust bundles as they are now, from here on.
 
     Args:
-        bundles: their folders; those that came with this package need not be remembered.
+        bundles: their folders; those of this project need not be remembered.
 
     Raises:
         OSError: the file cannot be written, or one of a bundle cannot be read.
     """
-    known = {fingerprint(path) for path in shipped_bundles()}
+    known = {fingerprint(path) for path in shipped_bundles()} | released()
     path = trust_file()
     entries = _entries()
     for bundle in bundles:

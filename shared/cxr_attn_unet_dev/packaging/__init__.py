@@ -5,7 +5,7 @@
 
 from .hub import push
 from .index import build_index
-from .package import package_bundle, unpack
+from .package import package_bundle, record_release, unpack
 from .rules import check
 
-__all__ = ["build_index", "check", "package_bundle", "push", "unpack"]
+__all__ = ["build_index", "check", "package_bundle", "push", "record_release", "unpack"]

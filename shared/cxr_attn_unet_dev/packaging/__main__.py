@@ -13,7 +13,7 @@ from cxr_attn_unet.bundle import cause_of
 
 from .hub import push
 from .index import build_index
-from .package import package_bundle, unpack, write_unit_test
+from .package import package_bundle, record_release, unpack, write_unit_test
 from .rules import check
 
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Examples:\n"
         "  python -m cxr_attn_unet_dev.packaging package bundles/* --output dist\n"
         "  python -m cxr_attn_unet_dev.packaging check dist/*.zip\n"
+        "  python -m cxr_attn_unet_dev.packaging release dist/*.zip\n"
         "  python -m cxr_attn_unet_dev.packaging index dist/*.zip --output dist/zoo --base-url https://example.org/zoo\n"
         "  python -m cxr_attn_unet_dev.packaging push dist/heart_attn_unet_v0.1.0.zip --repo me/heart --dry-run",
     )
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rules = commands.add_parser("check", help="name the model zoo's rules that a bundle breaks")
     rules.add_argument("zips", nargs="+", type=Path)
     rules.add_argument("--published", type=Path, help="model_info.json of the zoo, whose versions are taken")
+    release = commands.add_parser("release", help="write down the zips that are released, so that they are trusted")
+    release.add_argument("zips", nargs="+", type=Path)
     index = commands.add_parser("index", help="build a static page of all bundles, with model_info.json")
     index.add_argument("zips", nargs="+", type=Path)
     index.add_argument("--output", type=Path, default=Path("dist/zoo"), help="folder to serve (default: dist/zoo)")
@@ -74,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{path.name}: {verdict}")
 
         each(options.zips, rule)
+    elif options.command == "release":
+        each(options.zips, lambda path: print(f"{record_release(path)}: trusted from now on"))
     elif options.command == "index":
         each([options.output], lambda output: print(build_index(options.zips, output, options.base_url)))
     else:

@@ -23,10 +23,14 @@ import cxr_attn_unet
 from cxr_attn_unet.files import written
 from cxr_attn_unet.networks import load_weights
 from cxr_attn_unet.networks.checkpoint import sha256
+from cxr_attn_unet.trust import RELEASED, fingerprint
 
 from ..json_style import read_json, write_styled_json
 
-__all__ = ["LARGEST_FILE", "SUMS", "large_files", "package_bundle", "released_config", "unpack", "write_unit_test"]
+__all__ = [
+    *("LARGEST_FILE", "SUMS", "large_files", "package_bundle", "record_release", "released_config", "unpack"),
+    "write_unit_test",
+]
 
 PACKAGE = Path(cxr_attn_unet.__file__).resolve().parent
 SUMS = "SHA256SUMS"
@@ -160,7 +164,9 @@ def package_bundle(bundle: Path, output: Path, url: str | None = None) -> Path:
                     write_styled_json(target, released_config(read_json(path)))
                 else:
                     shutil.copyfile(path, target)
-        shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        # without the list of released bundles, which cannot name the zip that it lies in
+        left_out = shutil.ignore_patterns("__pycache__", "*.pyc", RELEASED)
+        shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=left_out)
         shutil.copyfile(Path(__file__).with_name("carried.py"), folder / "carried.py")
         configs = folder / "configs"
         logging.getLogger("monai.bundle.scripts").setLevel(logging.WARNING)
@@ -240,3 +246,25 @@ def unpack(archive: Path, output: Path) -> Path:
                 raise ValueError(f"{archive}: {inside} is not the file of {SUMS}. Get the zip again.")
         content.extractall(output)
     return output / top
+
+
+def record_release(archive: Path, record: Path = PACKAGE / RELEASED) -> str:
+    """Write down that a bundle is released, so that this package and later ones run it without being asked.
+
+    Args:
+        archive: zip of :func:`package_bundle`, as it is released.
+        record: the list, see :mod:`cxr_attn_unet.trust`; what is in it stays.
+
+    Returns:
+        its name in the list, such as ``heart_attn_unet_v0.1.0``.
+
+    Raises:
+        ValueError: the zip is damaged, or one of its name but of other content was released before.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        digest = fingerprint(unpack(archive, Path(temporary)))
+    content = read_json(record)
+    if content["bundles"].setdefault(archive.stem, digest) != digest:
+        raise ValueError(f"{archive.stem} was released before, with other content. Raise the version.")
+    write_styled_json(record, content)
+    return archive.stem

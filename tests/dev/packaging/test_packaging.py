@@ -20,7 +20,8 @@ import torch
 from conftest import BUNDLES, REPOSITORY
 from cxr_attn_unet.networks import build_network, save_weights
 from cxr_attn_unet.networks.checkpoint import sha256
-from cxr_attn_unet_dev.packaging import build_index, check, package_bundle, push, unpack
+from cxr_attn_unet.trust import RELEASED, fingerprint
+from cxr_attn_unet_dev.packaging import build_index, check, package_bundle, push, record_release, unpack
 from cxr_attn_unet_dev.packaging.__main__ import main
 from cxr_attn_unet_dev.packaging.hub import TOKEN_VARIABLE
 from cxr_attn_unet_dev.packaging.package import SUMS, large_files, released_config
@@ -341,3 +342,38 @@ def test_push_uploads_and_tags(archive, monkeypatch, capsys):
     printed = capsys.readouterr()
     assert "has a version 0.1.0" in printed.err
     assert "a-secret" not in printed.out + printed.err
+
+
+@pytest.fixture
+def record(tmp_path):
+    """A list of released bundles in which there is one."""
+    path = tmp_path / "released.json"
+    path.write_text(json.dumps({"about": "", "bundles": {"lungs_attn_unet_v0.0.1": "0" * 64}}))
+    return path
+
+
+def test_a_recorded_zip_is_trusted(archive, bundle, record):
+    name = record_release(archive, record)
+    assert json.loads(record.read_text())["bundles"][name] == fingerprint(bundle)
+
+
+def test_what_was_released_before_stays_on_record(archive, record):
+    record_release(archive, record)
+    assert "lungs_attn_unet_v0.0.1" in json.loads(record.read_text())["bundles"]
+
+
+def test_recording_twice_changes_nothing(archive, record):
+    record_release(archive, record)
+    before = record.read_text()
+    record_release(archive, record)
+    assert record.read_text() == before
+
+
+def test_a_released_version_is_not_recorded_with_other_content(archive, record):
+    record.write_text(json.dumps({"about": "", "bundles": {archive.stem: "0" * 64}}))
+    with pytest.raises(ValueError, match="was released before, with other content"):
+        record_release(archive, record)
+
+
+def test_the_package_in_a_zip_has_no_record_of_releases(bundle):
+    assert not (bundle / "cxr_attn_unet" / RELEASED).exists()
