@@ -11,6 +11,8 @@ REPO ?=
 STUDIES ?=
 PORT ?= 8000
 BASE_URL ?= .
+# of test-versions: lowest or highest
+VERSIONS ?= highest
 # SCALE is the former name of PROTOCOL
 PROTOCOL ?= $(or $(SCALE),small)
 
@@ -23,11 +25,13 @@ COVERAGE := --cov --cov-report= --cov-fail-under=91
 # the tests of a file share what takes long to make, so they stay in one process
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 RUN := $(PY) -W ignore -m monai.bundle run
+EXTRAS := dicom formats itk swin zoo figures
+FAST_TESTS := tests/io tests/transforms tests/networks tests/output tests/analysis tests/datasets
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow soak test-package coverage lint train retrain segment evaluate bundles package
-.PHONY: release push-hub label test-label test-deploy table sbom clean
+.PHONY: release push-hub label test-label test-deploy table sbom audit test-versions clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -98,6 +102,30 @@ sbom: setup .venv-sbom/.ready ## what .venv holds, with versions and licenses, a
 	@.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
 	  --output-file dist/sbom.json $(PY)
 
+.venv-audit/.ready:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1 pip-licenses==5.5.5
+	@touch $@
+
+audit: setup .venv-audit/.ready ## known vulnerabilities in .venv, and its licences as dist/licenses.csv
+	@mkdir -p dist
+	@.venv-audit/bin/pip-licenses --python $(PY) --format csv --with-urls --output-file dist/licenses.csv
+	@$(PY) -m cxr_attn_unet_dev.tools.audit --pip-audit .venv-audit/bin/pip-audit $(ARGS) \
+	  --path "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+# all versions as low, or as high, as pyproject.toml allows; uv derives them from it
+.venv-uv/.ready:
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@touch $@
+
+test-versions: .venv-uv/.ready ## fast tests with PYTHON=python3.12 and VERSIONS=lowest (or highest) of all dependencies
+	.venv-uv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-versions
+	.venv-uv/bin/uv pip install --quiet --python .venv-versions/bin/python --editable . "pytest>=8" "pytest-timeout>=2.2" \
+	  --requirement pyproject.toml $(addprefix --extra ,$(EXTRAS)) \
+	  --resolution $(if $(filter lowest,$(VERSIONS)),lowest-direct,highest)
+	.venv-versions/bin/python -m pytest $(or $(ARGS),$(FAST_TESTS))
+
 package: setup ## zips of all bundles in dist, checked by the zoo's rules, and their index in dist/zoo (BASE_URL=...)
 	@rm -rf dist
 	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging package bundles/* --output dist
@@ -155,4 +183,4 @@ table: setup ## nine networks on four structures by PROTOCOL=small with CXR_DATA
 	$(PY) -m cxr_attn_unet_dev.tools.tables
 
 clean: ## remove .venv, demo and eval folders (what retrain has in runs stays)
-	rm -rf .venv .venv-package .venv-label .venv-deploy .venv-sbom demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
+	rm -rf .venv .venv-package .venv-label .venv-deploy .venv-sbom .venv-audit .venv-uv .venv-versions demo build dist bundles/*/eval shared/*.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage

@@ -344,11 +344,9 @@ def _config_files(value: str) -> list[str]:
 
 
 def _in_a_bundle(file: str) -> Path | None:
-    """A config file as seen from the repository, or from inside a bundle."""
-    for folder in (REPOSITORY, REPOSITORY / "bundles" / "heart_attn_unet"):
-        if (folder / file).is_file():
-            return folder / file
-    return None
+    """A config file of the repository, or of a bundle, whose configs all have the same names."""
+    places = (REPOSITORY / file, REPOSITORY / "bundles" / "heart_attn_unet" / "configs" / Path(file).name)
+    return next((path for path in places if path.is_file()), None)
 
 
 def _pip_fault(words: Sequence[str]) -> str:

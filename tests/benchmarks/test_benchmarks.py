@@ -49,3 +49,34 @@ def test_parts_by_each_others_names_are_wrong():
 def test_a_part_that_was_not_found_has_no_right_name():
     ribs = two_ribs()
     assert compare(ribs, {"R1": ribs["R1"]})["R2"] == {"dice": 0.0, "right_name": False}
+
+
+@pytest.fixture(scope="module")
+def confidence():
+    pytest.importorskip("SimpleITK")
+    return runpy.run_path(str(REPOSITORY / "benchmarks" / "confidence.py"))
+
+
+TRUE_DICE = [0.1, 0.6, *np.linspace(0.8, 0.99, 18)]
+
+
+def test_estimates_in_the_order_of_the_dice_catch_all_of_the_worst(confidence):
+    assert confidence["caught"](TRUE_DICE, TRUE_DICE) == 1
+
+
+def test_estimates_in_the_opposite_order_catch_none(confidence):
+    assert confidence["caught"](TRUE_DICE[::-1], TRUE_DICE) == 0
+
+
+def test_half_of_the_worst_are_caught_if_one_of_two_is_named(confidence):
+    assert confidence["caught"]([0.99, *TRUE_DICE[1:]], TRUE_DICE) == 0.5
+
+
+def test_the_curve_of_perfect_estimates_is_the_diagonal(confidence):
+    assert all(said == true for said, true in confidence["curve"](TRUE_DICE, TRUE_DICE))
+
+
+def test_a_row_says_how_far_estimate_and_dice_lie_apart(confidence):
+    answers = [{"dice": dice, "network": dice + 0.1, "seconds": 1} for dice in (0.5, 0.6, 0.7)]
+    row = confidence["row_of"]("network", answers)
+    assert (row["expected calibration error"], row["Spearman"]) == (0.1, 1.0)
