@@ -165,6 +165,7 @@ label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bun
 
 test-label: .venv-label/.ready ## that server, driven over REST through every model, strategy and a training
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_server.py build/label
+	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_access.py build/label
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -m pytest tests/test_new_structure.py -k label_app
 
 .venv-deploy/.ready: apps/monai_deploy/requirements.txt pyproject.toml

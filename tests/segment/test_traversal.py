@@ -10,7 +10,7 @@ from cxr_attn_unet.__main__ import main
 from cxr_attn_unet.segment.inputs import find_inputs
 from samples import write_dicom, write_picture
 
-NAMES = ["..%2f..%2fa.png", "..\\..\\a.png", "~.png", "$(touch b).png", "a\nb.png", "-o.png"]
+NAMES = ["a..%2f..%2fb.png", "a\\..\\..\\b.png", "~.png", "$(touch b).png", "a\nb.png", "-o.png"]
 ELSEWHERE = "../../../outside"
 
 

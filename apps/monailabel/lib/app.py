@@ -21,6 +21,7 @@ from cxr_attn_unet.trust import check_trusted
 
 from .strategy import LeastCertain
 from .tasks import AllStructures, BundleInfer, BundleTrainer
+from .tokens import name_the_algorithm
 
 __all__ = ["ALL", "ChestRadiographApp"]
 
@@ -45,6 +46,7 @@ class ChestRadiographApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        name_the_algorithm()
         self.model_dir = Path(app_dir) / "model"
         source = bundles_folder()
         known = sorted(path.parents[1].name for path in source.glob("*/configs/inference.json"))

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Example: python -m cxr_attn_unet_dev.tools.audit --pip-audit .venv-audit/bin/pip-audit --path "
         '"$(.venv/bin/python -c \'import sysconfig; print(sysconfig.get_path("purelib"))\')"\n'
-        "Exit status: 0 nothing known, or no database reached; 1 vulnerabilities; 3 with --strict, no database reached.",
+        "Exit status: 0 nothing known, or no database reached (3 with --strict); 1 vulnerabilities.",
     )
     parser.add_argument("--pip-audit", default="pip-audit", metavar="PROGRAM", help="the program (default: pip-audit)")
     parser.add_argument("--path", required=True, metavar="SITE_PACKAGES", help="where the packages are")
