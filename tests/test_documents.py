@@ -21,7 +21,9 @@ from documents import (
     PAGES,
     REPOSITORY,
     Block,
+    Command,
     blocks_of,
+    commands_in,
     commands_of,
     faults_of,
     inline_commands,
@@ -43,6 +45,17 @@ LEFT_BEHIND = shutil.ignore_patterns("eval", "data", "model", "__pycache__", "*.
 # a run is short with these, whatever a bundle's own are
 SMALL = {"epochs": 1, "image_size": 64, "batch_size": 2, "val_interval": 1, "patch": [1.0, 1.0]}
 JSRT = ["JPCLN001", "JPCLN002", "JPCLN003", "JPCLN012", "JPCLN029"]  # the last two are of the validation split
+# commands that do not exist, and what is said of them
+WRONG = {
+    "make nothing": "no target nothing",
+    "make train BUNDEL=heart": "no variable BUNDEL",
+    "cxr-attn-unet segment a.png -o OUT --formt png": "--formt",
+    "python -m cxr_attn_unet.nothing": "no module cxr_attn_unet.nothing",
+    "python benchmarks/nothing.py": "no benchmarks/nothing.py",
+    "python -m monai.bundle run --config_file configs/inference.json --outptu_dir OUT": "outptu_dir",
+    "python -m monai.bundle run --config_file configs/nothing.json": "no configs/nothing.json",
+    "pip install cxr-attn-unet[nothing]": "no extra nothing",
+}
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=name_of)
@@ -50,22 +63,68 @@ def test_every_block_is_run_or_listed_with_a_reason(page):
     assert [fault for block in blocks_of(page) for fault in unknown_in(block, not_run())] == []
 
 
-def test_the_options_of_all_commands_exist():
+def commands_in_pages() -> list[Command]:
+    """All commands, in blocks and in prose."""
     commands = [command for page in EVERY_PAGE for command in inline_commands(page)]
     for page in EVERY_PAGE:
         commands += [command for block in blocks_of(page) if block.is_shell for command in commands_of(block)]
+    return commands
+
+
+@pytest.fixture(scope="module")
+def faults():
+    """What is wrong with the commands of the pages, and with :data:`WRONG`."""
+    wrong = [command for line in WRONG for command in commands_in(line, "wrong")]
     # in a process of its own, for every module is run up to its options
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        assert pool.submit(faults_of, commands).result() == []
+        return pool.submit(faults_of, [*commands_in_pages(), *wrong]).result()
+
+
+def test_the_options_of_all_commands_exist(faults):
+    assert [fault for fault in faults if not fault.startswith("wrong: ")] == []
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_command_that_does_not_exist_is_found(line, faults):
+    assert [fault for fault in faults if line in fault and WRONG[line] in fault]
 
 
 def test_what_is_listed_is_still_in_a_page():
     listed = not_run()
     texts = [line.strip() for page in EVERY_PAGE for block in blocks_of(page) for line in block.text.splitlines()]
-    texts += [command.text for page in EVERY_PAGE for command in inline_commands(page)]
-    for page in EVERY_PAGE:
-        texts += [command.text for block in blocks_of(page) if block.is_shell for command in commands_of(block)]
+    texts += [command.text for command in commands_in_pages()]
     assert [entry for entry in listed if not any(reason_not_to_run(text, {entry: "it"}) for text in texts)] == []
+
+
+def block_of(text: str, language: str = "") -> Block:
+    return Block(REPOSITORY / "README.md", 7, language, text)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (block_of("frobnicate a.png"), "README.md, line 7: the tests do not know the program of 'frobnicate a.png'"),
+        (block_of("All went well.\nmake test", "text"), "'make test' is a command, in a block of text"),
+        (block_of("print(", "python"), "no Python"),
+        (block_of('{"a": }', "json"), "no JSON"),
+        (block_of("a", "ruby"), "not 'ruby'"),
+    ],
+)
+def test_a_block_that_neither_runs_nor_is_listed_is_named(block, message):
+    (fault,) = unknown_in(block, {})
+    assert message in fault
+
+
+def test_a_listed_command_may_be_of_any_program():
+    assert unknown_in(block_of("frobnicate a.png"), {"frobnicate": "needs an account"}) == []
+
+
+def test_what_is_not_listed_of_a_block_is_run():
+    assert runnable(block_of("make label\nls \\\n    OUT"), {"make label": "starts a server"}) == "ls OUT"
+
+
+def test_an_entry_covers_whole_words_alone():
+    assert reason_not_to_run("make test-package", {"make test": "runs these tests"}) == ""
 
 
 def make_small(bundles: Path) -> None:
