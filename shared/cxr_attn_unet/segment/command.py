@@ -196,6 +196,7 @@ def _in_bulk(options: argparse.Namespace) -> int:
             parts=options.parts,
             max_pixels=options.max_pixels,
             trust=options.trust,
+            engine=options.engine,
             with_identifiers=options.with_identifiers,
             shard_size=options.shard_size,
         )

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from ... import __version__
+from ...inference.engines import TORCH
 from ...inference.segmenter import Segmenter
 from ..inputs import Failure
 from .listing import Listed, Listing
@@ -59,6 +60,7 @@ class Wanted:
         parts: tell parts apart.
         max_pixels: the most pixels of a radiograph.
         trust: run bundles of any content.
+        engine: what runs the networks.
         with_identifiers: say in the tables who a DICOM radiograph is of.
         shard_size: radiographs per shard.
     """
@@ -70,6 +72,7 @@ class Wanted:
     parts: bool = False
     max_pixels: int | None = None
     trust: bool = False
+    engine: str = TORCH
     with_identifiers: bool = False
     shard_size: int = 256
 
@@ -84,6 +87,7 @@ class Wanted:
             self.parts,
             self.max_pixels,
             self.trust,
+            self.engine,
         )
 
 
