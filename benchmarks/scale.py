@@ -158,7 +158,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     found["data"] = options.dataset_dir
+    found["command"] = "python benchmarks/scale.py"
     if options.side:
+        found["command"] += f" --side {options.side}"
         found["data"] += f", enlarged to {options.side} pixels and 16 bits, uncompressed"
     found["hardware"] = (
         f"one core of {processor()}, {torch.backends.cpu.get_cpu_capability()}, PyTorch {torch.__version__}"

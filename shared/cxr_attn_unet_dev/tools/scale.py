@@ -134,7 +134,7 @@ def _measured(measured: Mapping[str, Any]) -> list[str]:
         f"{measured['bytes_of_file'] / 1e6:.1f} MB ({measured['data']}), {', '.join(measured['structures'])}:",
         f"{measured['operations'] / 1e9:.0f} billion operations of the networks, "
         f"{measured['bytes_of_results'] / 1e3:.0f} KB of results. Measured on: {measured['hardware']};",
-        "with `python benchmarks/scale.py`. Processor time, on a machine that others used too.",
+        f"with `{measured['command']}`. Processor time, on a machine that others used too.",
     ]
 
 
