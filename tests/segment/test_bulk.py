@@ -391,8 +391,9 @@ def run_by_ray():
 
     yield run
     for process in started:
-        process.terminate()  # with all of Ray
-        process.communicate()
+        if process.poll() is None:
+            process.terminate()  # with all of Ray
+            process.communicate()
 
 
 def worker_at_work(output: Path, process: subprocess.Popen) -> int:
