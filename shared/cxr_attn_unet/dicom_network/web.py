@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -147,7 +147,7 @@ def _session() -> requests.Session:
     class Session(requests.Session):
         def merge_environment_settings(
             self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
-        ) -> MutableMapping[str, Any]:
+        ) -> Any:  # a mapping whose type differs between the stubs' versions
             named = self.verify if verify is None else verify
             return super().merge_environment_settings(url, proxies, stream, named, cert)
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -793,7 +793,8 @@ def _on_device(image: MetaTensor, device: torch.device, radiograph: _Reduced) ->
     if key not in radiograph.prepared:
         # pinned memory is copied to a GPU while the next radiograph is prepared
         on_gpu = device.type == "cuda"
-        radiograph.prepared[key] = (image.pin_memory() if on_gpu else image).to(device, non_blocking=on_gpu)
+        pinned = image.pin_memory() if on_gpu else image
+        radiograph.prepared[key] = cast(MetaTensor, pinned.to(device, non_blocking=on_gpu))
     return radiograph.prepared[key]
 
 

@@ -61,11 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if options.command == "package":
 
-        def release(path: Path) -> None:
+        def ship(path: Path) -> None:
             print(package_bundle(path, options.output, options.url))
             write_unit_test(path, options.output)
 
-        each(options.bundles, release)
+        each(options.bundles, ship)
     elif options.command == "check":
         published = json.loads(options.published.read_text(encoding="utf-8")) if options.published else {}
 
