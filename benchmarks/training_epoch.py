@@ -40,17 +40,19 @@ BARE = "bare loop"
 ONCE_AN_EPOCH = ("ValidationHandler", "Checkpoints")
 
 
-def parser_of(bundle: Path, folder: Path, output: Path, radiographs: int, epochs: int, way: dict) -> ConfigParser:
+def parser_of(bundle: Path, options: argparse.Namespace, output: Path, way: dict[str, Any]) -> ConfigParser:
     """``train.json`` with as many radiographs as an epoch shall have."""
+    radiographs = options.radiographs
     parser = ConfigParser()
     parser.read_config(bundle / "configs" / "train.json")
     values = {
         "bundle_root": str(bundle),
-        "dataset_dir": str(folder),
+        "dataset_dir": str(options.dataset_dir),
         "output_dir": str(output),
         "device": "$torch.device('cpu')",
         "num_workers": 0,
-        "epochs": epochs,
+        "epochs": options.turns + 1,
+        "batch_size": options.batch_size,
         "train#dataset#data": f"$(@data['training'] * {radiographs})[:{radiographs}]",
         "train#dataset#progress": False,
         **way,
@@ -105,6 +107,7 @@ def main() -> int:
     parser.add_argument("--dataset_dir", type=Path, default=Path("examples/rendered"), help="radiographs with masks")
     parser.add_argument("--structure", default="heart", help="whose bundle is taken")
     parser.add_argument("--radiographs", type=int, default=16, help="in an epoch")
+    parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--turns", type=int, default=5, help="epochs of each way, after a first that warms up")
     parser.add_argument("--output", help="JSON file for the figures")
     options = parser.parse_args()
@@ -119,12 +122,7 @@ def main() -> int:
         except (DatasetError, RadiographError) as error:
             print(error, file=sys.stderr)
             return 1
-        parsers = {
-            name: parser_of(
-                bundle, options.dataset_dir, Path(temporary), options.radiographs, options.turns + 1, ways.get(name, {})
-            )
-            for name in (BARE, *ways)
-        }
+        parsers = {name: parser_of(bundle, options, Path(temporary), ways.get(name, {})) for name in (BARE, *ways)}
         run = {name: (bare_epoch if name == BARE else epoch_of)(one) for name, one in parsers.items()}
         times: dict[str, list[float]] = {name: [] for name in run}
         for _ in range(options.turns + 1):
