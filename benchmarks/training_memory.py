@@ -1,8 +1,8 @@
 """Memory of a training step of each network, activations kept and computed again, and the batches that 8 GiB hold.
 
-On PyTorch's device "meta" a forward and backward pass computes nothing, and its memory tracker adds up what would be
-alive, so this needs neither the memory nor the time. To what it finds come AdamW's two moments and the average of
-the weights that train.json keeps. What libraries use as scratch space is not in it.
+PyTorch's fake tensors go through a forward and backward pass without computing anything, and its memory tracker adds up
+what would be alive, so this needs neither the memory nor the time. To what it finds come AdamW's two moments and the
+average of the weights that train.json keeps. What libraries use as scratch space is not in it.
 
     python benchmarks/training_memory.py --output docs/training_memory.json
 """
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from tqdm import tqdm
 
@@ -35,18 +37,20 @@ def peak_bytes(name: str, width: int, image_size: int, batch_size: int, checkpoi
         batch_size: number of radiographs.
         checkpointing: whether activations are computed again.
     """
-    network = build_network(name, width=width).train().to("meta")
-    if checkpointing:
-        recompute_activations(network)
-    tracker = MemTracker()
-    tracker.track_external(network)
-    with tracker:
-        image = torch.empty(batch_size, 1, image_size, image_size, device="meta")
-        label = torch.empty(batch_size, image_size, image_size, dtype=torch.long, device="meta")
-        F.cross_entropy(network(image), label).backward()
-    found = tracker.get_tracker_snapshot("peak")
-    step = max(int(of_device["Total"]) for of_device in found.values())
-    weights = sum(weight.numel() * weight.element_size() for weight in network.parameters())
+    network = build_network(name, width=width).train()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        network = deepcopy(network)  # some networks can only be built of real numbers
+        if checkpointing:
+            recompute_activations(network)
+        tracker = MemTracker()
+        tracker.track_external(network)
+        with tracker:
+            image = torch.empty(batch_size, 1, image_size, image_size)
+            label = torch.empty(batch_size, image_size, image_size, dtype=torch.long)
+            F.cross_entropy(network(image), label).backward()
+        found = tracker.get_tracker_snapshot("peak")
+        step = max(int(of_device["Total"]) for of_device in found.values())
+        weights = sum(weight.numel() * weight.element_size() for weight in network.parameters())
     return step + MOMENTS_AND_AVERAGE * weights
 
 
