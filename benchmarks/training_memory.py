@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -38,8 +37,8 @@ def peak_bytes(name: str, width: int, image_size: int, batch_size: int, checkpoi
         checkpointing: whether activations are computed again.
     """
     network = build_network(name, width=width).train()
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        network = deepcopy(network)  # some networks can only be built of real numbers
+    with FakeTensorMode() as mode:
+        network._apply(mode.from_tensor)  # built of real numbers, for which some networks ask
         if checkpointing:
             recompute_activations(network)
         tracker = MemTracker()

@@ -28,11 +28,14 @@ MEASURED = (
     "cardiothoracic_ratio",
     "clavicle_measures",
     "confidence",
+    "federated",
     "performance",
     "quality_control",
     "readers_ratio",
-    "shared_machine",
     "scale_measured",
+    "shared_machine",
+    "training_epoch",
+    "training_memory",
     "training_step",
 )
 COLUMNS = (
@@ -230,6 +233,57 @@ def performance_text(result: dict[str, Any]) -> str:
     )
 
 
+def epoch_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/training_epoch.py`` found, as a table."""
+    size = result["image_size"]
+    lines = [
+        f"| {name} | {seconds:.3f} | {_percent(result['overhead'].get(name))} |"
+        for name, seconds in result["seconds_an_image"].items()
+    ]
+    return "\n".join(
+        [
+            "| an epoch of | CPU seconds per radiograph | more than the bare loop |",
+            "|---|---|---|",
+            *lines,
+            "",
+            f"`{result['network']}` at {size} x {size}, batch {result['batch_size']}. It "
+            "is the fastest of the bundles' networks: with the others the same",
+            "milliseconds are a smaller share. The bare loop is plain PyTorch on batches that are ready. Measured on: "
+            f"{result['hardware']};",
+            "with `python benchmarks/training_epoch.py`.",
+            "",
+        ]
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:+.1f} %"
+
+
+def memory_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/training_memory.py`` found, as a table."""
+    lines = []
+    for name, ways in result["networks"].items():
+        kept, again = ways["kept"], ways["computed again"]
+        cells = (kept["gibibytes"], again["gibibytes"], kept["largest_batch"], again["largest_batch"])
+        lines.append(f"| `{name}` | {' | '.join(map(str, cells))} |")
+    limit = f"{result['limit']:g} GiB"
+    return "\n".join(
+        [
+            f"| network | GiB, batch of 1 | with `checkpointing` | largest batch in {limit} | with `checkpointing` |",
+            "|---|---|---|---|---|",
+            *lines,
+            "",
+            f"Width {result['width']}, {result['image_size']} x {result['image_size']}, float32: weights, gradients, "
+            "AdamW's moments, the average of the weights,",
+            "activations; without what libraries use as scratch space. Counted by PyTorch "
+            f"{result['torch']}'s memory tracker; with",
+            "`python benchmarks/training_memory.py`.",
+            "",
+        ]
+    )
+
+
 def shared_text(result: dict[str, Any]) -> str:
     """What ``benchmarks/shared_machine.py`` found, as a table."""
     lines = [f"| {name} | {ratio:.2f} |" for name, ratio in result["cpu_time_ratio"].items()]
@@ -243,6 +297,36 @@ def shared_text(result: dict[str, Any]) -> str:
             f"{result['folder']}, at most 512 pixels), as a share of the second row. Measured on: "
             f"{result['hardware']}, on which other programs ran all the time; with "
             "`python benchmarks/shared_machine.py`.",
+            "",
+        ]
+    )
+
+
+def federated_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/federated.py`` found, as a table."""
+    names = {"federated": "both, federated", "pooled": "both, pooled in one place"}
+    sites = list(result["radiographs"])
+    lines = []
+    for name, dice in result["dice"].items():
+        cells = " | ".join(_mean(dice[site], 3) for site in sites)
+        lines.append(f"| {names.get(name, f'{name} alone')} | {cells} |")
+    numbers = "; ".join(
+        f"{site} {one['training']} to train on, {one['validation']} to validate on"
+        for site, one in result["radiographs"].items()
+    )
+    return "\n".join(
+        [
+            f"| trained on | {' | '.join(f'Dice on {site}' for site in sites)} |",
+            "|---" * (1 + len(sites)) + "|",
+            *lines,
+            "",
+            f"A demonstration at a small scale, not what the network can do: hearts at {result['image_size']} x "
+            f"{result['image_size']}, {numbers};",
+            f"{result['rounds']} rounds of {result['local_epochs']} epoch at each site, the others as many epochs of "
+            f"their radiographs, batch {result['batch_size']}, all from {result['start']};",
+            f"seed {result['seed']}; mean Dice at that size after the last epoch, with 95 % bootstrap intervals. "
+            f"Measured on: {result['hardware']};",
+            "with `python benchmarks/federated.py --dataset_dir DATA`.",
             "",
         ]
     )
@@ -269,13 +353,20 @@ def updated(root: Path) -> dict[Path, str]:
     assumptions = read_json(docs / "scale_assumptions.json")
     of_scale = {"scale": scale_text(measured["scale_measured"], assumptions)}
     wanted[docs / "scale.md"] = _filled(docs / "scale.md", of_scale)
-    of_networks = {"training_step": steps_text(measured["training_step"])}
-    wanted[docs / "networks.md"] = _filled(docs / "networks.md", of_networks)
     of_performance = {
         "performance": performance_text(measured["performance"]),
         "shared_machine": shared_text(measured["shared_machine"]),
     }
     wanted[docs / "performance.md"] = _filled(docs / "performance.md", of_performance)
+    of_networks = {
+        "training_step": steps_text(measured["training_step"]),
+        "training_memory": memory_text(measured["training_memory"]),
+    }
+    wanted[docs / "networks.md"] = _filled(docs / "networks.md", of_networks)
+    of_train = {"training_epoch": epoch_text(measured["training_epoch"])}
+    wanted[docs / "train.md"] = _filled(docs / "train.md", of_train)
+    of_federated = {"federated": federated_text(measured["federated"])}
+    wanted[docs / "federated.md"] = _filled(docs / "federated.md", of_federated)
     of_results = {**blocks(root / "results"), "measures": measures_text(measured["clavicle_measures"])}
     wanted[docs / "results.md"] = _filled(docs / "results.md", of_results)
     wanted[docs / "reliability.md"] = _filled(docs / "reliability.md", {"findings": findings_text(root / FOLDER)})
