@@ -321,7 +321,8 @@ def federated_text(result: dict[str, Any]) -> str:
             *lines,
             "",
             f"A demonstration at a small scale, not what the network can do: hearts at {result['image_size']} x "
-            f"{result['image_size']}, {numbers};",
+            f"{result['image_size']},",
+            f"{numbers};",
             f"{result['rounds']} rounds of {result['local_epochs']} epoch at each site, the others as many epochs of "
             f"their radiographs, batch {result['batch_size']}, all from {result['start']};",
             f"seed {result['seed']}; mean Dice at that size after the last epoch, with 95 % bootstrap intervals. "
