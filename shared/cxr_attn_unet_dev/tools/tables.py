@@ -265,8 +265,8 @@ def memory_text(result: dict[str, Any]) -> str:
     lines = []
     for name, ways in result["networks"].items():
         kept, again = ways["kept"], ways["computed again"]
-        cells = (kept["gibibytes"], again["gibibytes"], kept["largest_batch"], again["largest_batch"])
-        lines.append(f"| `{name}` | {' | '.join(map(str, cells))} |")
+        memory = f"{kept['gibibytes']:.2f} | {again['gibibytes']:.2f}"
+        lines.append(f"| `{name}` | {memory} | {kept['largest_batch']} | {again['largest_batch']} |")
     limit = f"{result['limit']:g} GiB"
     return "\n".join(
         [
