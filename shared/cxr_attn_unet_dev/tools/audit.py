@@ -68,10 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         verdict = verdict_of(json.loads(done.stdout))
+        why = f"{options.service} answers for none of {len(verdict.skipped)} packages"
     except ValueError:  # it ends with a traceback where it reaches no database
         verdict = Verdict(0, (), ())
+        why = (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
     if not verdict.looked_up:
-        why = (done.stderr.strip().splitlines() or ["every package was skipped"])[-1]
         print(f"Not audited: no database of vulnerabilities can be reached from here ({why}).", file=sys.stderr)
         return NOT_REACHED if options.strict else 0
     for line in verdict.vulnerable:
