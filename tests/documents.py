@@ -324,7 +324,7 @@ def _monai_fault(words: Sequence[str]) -> str:
     if not words:
         return ""
     name, *rest = words
-    pairs = zip(rest, [*rest[1:], ""], strict=True)
+    pairs = zip(rest, [*rest, ""][1:], strict=True)
     options = {word.removeprefix("--"): value for word, value in pairs if word.startswith("--")}
     function = getattr(monai.bundle, name, None)
     if function is None:
