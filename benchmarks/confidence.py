@@ -187,7 +187,9 @@ def main() -> int:
             return 1
         rows += own_rows
         curves += own_curves
-    given = ["--structures", *options.structures, "--count", str(options.count), "--seed", str(options.seed)]
+    given = ["--structures", *options.structures]
+    for name in ("count", "references", "seed"):
+        given += [f"--{name}", str(getattr(options, name))]
     result = {
         "title": "Confidence beside the true Dice",
         "command": shlex.join(["python", "benchmarks/confidence.py", "--dataset_dir", "DATA", *given]),
