@@ -86,6 +86,7 @@ class Checkpoints:
         self.resume = resume
         self.best: float | None = None
         self._own_weights = False  # has this run written weights_path yet?
+        self._trainer: Engine | None = None
         self._writes = is_main_process()
         if resume and not self.last_path.is_file():
             raise FileNotFoundError(
@@ -101,6 +102,7 @@ class Checkpoints:
         else:
             engine.add_event_handler(Events.STARTED, self._begin_average, engine)
         if self.evaluator is not None:
+            self._trainer = engine
             if not self.resume:  # a validation before the first epoch would come before the above
                 self.evaluator.add_event_handler(Events.STARTED, self._begin_average, engine)
             self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._validated)
@@ -154,6 +156,8 @@ class Checkpoints:
             self.weights.load_state_dict(model.state_dict())
 
     def _validated(self, evaluator: Engine) -> None:
+        if self._trainer is None or self._trainer.state.dataloader is None:
+            return  # nothing is trained: the evaluator was run by itself
         metric = float(evaluator.state.metrics[evaluator.state.key_metric_name])  # type: ignore[attr-defined]
         if self.best is None or metric > self.best:
             self.best = metric
