@@ -35,13 +35,13 @@ WAYS = {
 }
 
 
-def radiographs_in(folder: str) -> list[Radiograph]:
-    """Those of a folder, at most 512 pixels on the longer side.
+def radiographs_in(folder: str, most: int) -> list[Radiograph]:
+    """The first ones of a folder, at most 512 pixels on the longer side.
 
     Raises:
         RadiographError: there are none.
     """
-    paths = find_radiographs(folder).radiographs
+    paths = find_radiographs(folder).radiographs[:most]
     if not paths:
         raise RadiographError(f"{folder}: no radiographs here")
     found = []
@@ -52,9 +52,9 @@ def radiographs_in(folder: str) -> list[Radiograph]:
     return found
 
 
-def work(folder: str, structures: list[str]) -> None:
+def work(folder: str, structures: list[str], most: int) -> None:
     """Segment the radiographs of a folder, and print the CPU seconds of one."""
-    radiographs = radiographs_in(folder)
+    radiographs = radiographs_in(folder, most)
     segmenter = Segmenter.from_bundles(structures, device="cpu")
     segmenter(radiographs[0])
     start = time.process_time()
@@ -63,12 +63,13 @@ def work(folder: str, structures: list[str]) -> None:
     print((time.process_time() - start) / len(radiographs))
 
 
-def seconds(folder: str, structures: list[str], threads: int, policy: str, busy: int) -> float:
+def seconds(options: argparse.Namespace, threads: int, policy: str, busy: int) -> float:
     """CPU seconds of one radiograph in a process of its own."""
+    given = ["--dataset_dir", options.dataset_dir, "--most", str(options.most), "--structures", *options.structures]
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
         done = subprocess.run(
-            [sys.executable, __file__, "--worker", "--dataset_dir", folder, "--structures", *structures],
+            [sys.executable, __file__, "--worker", *given],
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": policy},
             capture_output=True,
             text=True,
@@ -86,18 +87,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", default="examples/open_radiographs", help="folder of radiographs")
     parser.add_argument("--structures", nargs="+", default=["lungs", "heart"])
+    parser.add_argument("--most", type=int, default=20, help="radiographs that are segmented")
     parser.add_argument("--output", help="JSON file for the figures")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:
         if options.worker:
-            work(options.dataset_dir, options.structures)
+            work(options.dataset_dir, options.structures, options.most)
             return 0
-        count = len(radiographs_in(options.dataset_dir))
+        count = len(radiographs_in(options.dataset_dir, options.most))
     except (RadiographError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    found = {name: seconds(options.dataset_dir, options.structures, *way) for name, way in WAYS.items()}
+    found = {name: seconds(options, *way) for name, way in WAYS.items()}
     reference = found["two threads that sleep, alone"]
     ratios = {name: round(value / reference, 2) for name, value in found.items()}
     for name, ratio in ratios.items():

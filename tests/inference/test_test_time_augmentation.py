@@ -115,3 +115,38 @@ def test_an_unknown_part():
 def test_a_part_without_its_other_side():
     with pytest.raises(ValueError, match="parts are R1; each needs its other side"):
         TestTimeAugmentationInferer(parts=["R1"])
+
+
+@pytest.fixture
+def sure_and_unsure(disc):
+    """A radiograph of which the network is sure, and one of which it is not."""
+    return torch.cat([disc, 0.5 + 0.01 * disc])
+
+
+TWO_VIEWS = [(0.0, 1.0), (5.0, 1.0)]
+
+
+def test_other_views_are_taken_of_unsure_radiographs_only(sure_and_unsure):
+    seen = []
+    inferer = TestTimeAugmentationInferer(TWO_VIEWS, unsure_below=0.95)
+    inferer(sure_and_unsure, lambda inputs: seen.append(len(inputs)) or halves(inputs))
+    assert seen == [2, 1]
+
+
+def test_an_unsure_radiograph_gets_the_mean_of_all_views_and_a_sure_one_the_first(sure_and_unsure):
+    found = TestTimeAugmentationInferer(TWO_VIEWS, unsure_below=0.95)(sure_and_unsure, halves).softmax(1)
+    views = TestTimeAugmentationInferer(TWO_VIEWS).probabilities(sure_and_unsure, halves)
+    torch.testing.assert_close(found[0], views[0, 0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found[1], views.mean(0)[1] / views.mean(0)[1].sum(0), rtol=0, atol=1e-5)
+
+
+def test_where_nothing_was_found_the_other_views_are_taken(disc):
+    seen = []
+    inferer = TestTimeAugmentationInferer(TWO_VIEWS, unsure_below=0.95)
+    inferer(0 * disc, lambda inputs: seen.append(len(inputs)) or halves(inputs))
+    assert seen == [1, 1]
+
+
+def test_a_confidence_above_one_is_refused():
+    with pytest.raises(ValueError, match="unsure_below is 2"):
+        TestTimeAugmentationInferer(unsure_below=2)

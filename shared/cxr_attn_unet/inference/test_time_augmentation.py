@@ -36,14 +36,21 @@ class TestTimeAugmentationInferer(SimpleInferer):
         views: (degrees counter-clockwise, zoom) or (degrees, zoom, mirrored) of each view; the picture itself is one
             of them only if (0, 1) is.
         parts: names of the parts that the network's last channels show, in their order.
+        unsure_below: views after the first are taken only of radiographs of which the confidence in the first,
+            2 sum(p m) / (sum(p) + sum(m)) with the probabilities p above 0.5 as mask m, is below this, 0 to 1;
+            ``None``: of all.
 
     Raises:
-        ValueError: no views, one that is not two or three numbers with a zoom above 0, an unknown part, or one
-            without its other side.
+        ValueError: no views, one that is not two or three numbers with a zoom above 0, an unknown part, one without its
+            other side, or a confidence outside 0 to 1.
     """
 
-    def __init__(self, views: Sequence[View] = VIEWS, parts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, views: Sequence[View] = VIEWS, parts: Sequence[str] = (), unsure_below: float | None = None
+    ) -> None:
         super().__init__()
+        if unsure_below is not None and not 0 <= unsure_below <= 1:
+            raise ValueError(f"unsure_below is {unsure_below}, must lie between 0 and 1")
         if not views:
             raise ValueError("views is empty; give at least (0, 1), the picture as it is.")
         for view in views:
@@ -53,6 +60,7 @@ class TestTimeAugmentationInferer(SimpleInferer):
                 )
         self.views = tuple(_as_view(*view) for view in views)
         self.parts = tuple(parts)
+        self.unsure_below = unsure_below
         self._mirrored_order = _mirrored_order(self.parts)
 
     def probabilities(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -70,13 +78,17 @@ class TestTimeAugmentationInferer(SimpleInferer):
         Raises:
             ValueError: the network has too few channels for the parts.
         """
-        answers = []
-        for degrees, zoom, mirrored in self.views:
-            seen = _turned(inputs.flip(-1) if mirrored else inputs, degrees, zoom)
-            answer = self._activated(super().__call__(seen, network, *args, **kwargs).float())
-            answer = _turned(answer, -degrees, 1 / zoom)
-            answers.append(self._mirrored_back(answer) if mirrored else answer)
-        return torch.stack(answers)
+        return torch.stack([self._seen(view, inputs, network, *args, **kwargs) for view in self.views])
+
+    def _seen(
+        self, view: tuple[float, float, bool], inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Probabilities ``(batch, classes + parts, rows, columns)`` of one view, over the picture as given."""
+        degrees, zoom, mirrored = view
+        seen = _turned(inputs.flip(-1) if mirrored else inputs, degrees, zoom)
+        answer = self._activated(super().__call__(seen, network, *args, **kwargs).float())
+        answer = _turned(answer, -degrees, 1 / zoom)
+        return self._mirrored_back(answer) if mirrored else answer
 
     def logits_of_mean(self, views: torch.Tensor) -> torch.Tensor:
         """Logits whose softmax and sigmoid are the mean of views.
@@ -102,7 +114,22 @@ class TestTimeAugmentationInferer(SimpleInferer):
         """Logits of the mean probabilities; the network's own where the picture itself is the only view."""
         if self.views == (PLAIN,):
             return super().__call__(inputs, network, *args, **kwargs)
-        return self.logits_of_mean(self.probabilities(inputs, network, *args, **kwargs))
+        if self.unsure_below is None:
+            return self.logits_of_mean(self.probabilities(inputs, network, *args, **kwargs))
+        first = self._seen(self.views[0], inputs, network, *args, **kwargs)
+        logits = self.logits_of_mean(first[None])
+        unsure = self._confidences(first) < self.unsure_below
+        if unsure.any():
+            others = [self._seen(view, inputs[unsure], network, *args, **kwargs) for view in self.views[1:]]
+            logits[unsure] = self.logits_of_mean(torch.stack([first[unsure], *others]))
+        return logits
+
+    def _confidences(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """``(batch,)`` of 0 to 1; 0 where nothing was found."""
+        structure = self._classes(probabilities)[:, 1:].sum(1)
+        mask = (structure > 0.5).float()
+        total = (structure + mask).sum((1, 2))
+        return torch.where(mask.any(2).any(1), 2 * (structure * mask).sum((1, 2)) / total, 0)
 
     def _classes(self, channels: torch.Tensor) -> torch.Tensor:
         """The channels ``(batch, classes + parts, ...)`` before those of parts."""

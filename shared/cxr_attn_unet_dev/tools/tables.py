@@ -33,6 +33,7 @@ MEASURED = (
     "quality_control",
     "readers_ratio",
     "scale_measured",
+    "second_view",
     "shared_machine",
     "training_epoch",
     "training_memory",
@@ -333,6 +334,25 @@ def federated_text(result: dict[str, Any]) -> str:
     )
 
 
+def views_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/second_view.py`` found, as a table."""
+    lines = []
+    for name, way in result["ways"].items():
+        low, high = way["interval_of_that"]
+        loss = f"{way['less_than_all_views']:.4f} ({low:.4f} to {high:.4f})"
+        lines.append(f"| {name} | {way['second_views']:.0%} | {way['dice']:.4f} | {loss} |")
+    return "\n".join(
+        [
+            f"| {result['structure']} | second views | mean Dice | less than with all views (95 % interval) |",
+            "|---|---|---|---|",
+            *lines,
+            "",
+            f"{result['radiographs']} radiographs of {result['data']}. Measured on: {result['hardware']}.",
+            "",
+        ]
+    )
+
+
 def updated(root: Path) -> dict[Path, str]:
     """The texts that carry results, as they should be, by file."""
     bundles = sorted(path for path in (root / "bundles").iterdir() if path.is_dir())
@@ -356,6 +376,7 @@ def updated(root: Path) -> dict[Path, str]:
     wanted[docs / "scale.md"] = _filled(docs / "scale.md", of_scale)
     of_performance = {
         "performance": performance_text(measured["performance"]),
+        "second_view": views_text(measured["second_view"]),
         "shared_machine": shared_text(measured["shared_machine"]),
     }
     wanted[docs / "performance.md"] = _filled(docs / "performance.md", of_performance)
