@@ -71,3 +71,9 @@ def test_a_reader_that_ends_the_process_is_a_fault():
     )
     assert [one["outcome"].partition(":")[0] for one in answers] == ["FAULT"]
     assert "ended its process with 3" in answers[0]["outcome"]
+
+
+def test_a_reader_that_hangs_is_a_fault(monkeypatch):
+    monkeypatch.setattr(damaged, "HANG_SECONDS", 1)
+    hanging = "import time, damaged; damaged.outcome = lambda *a: time.sleep(60)"
+    assert [one["outcome"] for one in damaged.outcomes(1, before=hanging)] == ["FAULT: hangs"]
