@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -55,7 +54,7 @@ def _run(command: Callable[..., int], arguments: list[str], log: str, limit: int
 
 
 def finish(command: Callable[..., int], arguments: Sequence[Any], log: Path, limit: int | None = None) -> int:
-    """Run a command to its end; its exit status."""
+    """Run a command to its end; its exit status. For the arguments see :func:`start`."""
     process = start(command, arguments, log, limit)
     process.join()
     assert process.exitcode is not None
@@ -63,7 +62,13 @@ def finish(command: Callable[..., int], arguments: Sequence[Any], log: Path, lim
 
 
 def kill(
-    command: Callable[..., int], arguments: Sequence[Any], log: Path, number: int, times: int, rng: np.random.Generator
+    command: Callable[..., int],
+    arguments: Sequence[Any],
+    log: Path,
+    number: int,
+    times: int,
+    seconds: float,
+    rng: np.random.Generator,
 ) -> int:
     """Start a command and kill it at a random moment, again and again; how often that came before its end.
 
@@ -73,20 +78,18 @@ def kill(
         log: takes what it prints.
         number: of the signal.
         times: how often it is started.
-        rng: for the moments, each of the time that the command takes from its start, as far as that is known.
+        seconds: that it takes as a whole; half as much after each time that it came to its end.
+        rng: for the moments.
     """
     hits = 0
-    longest = 0.5
     for _ in range(times):
         process = start(command, arguments, log)
-        begin = time.monotonic()
-        process.join(rng.uniform(0, longest))
+        process.join(rng.uniform(0, seconds))
         if process.exitcode is None:
             os.kill(process.pid, number)
             hits += 1
-            longest *= 1.5  # as long as it is never at its end, later moments as well
         else:
-            longest = time.monotonic() - begin
+            seconds /= 2
         process.join()
     return hits
 

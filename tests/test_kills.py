@@ -2,6 +2,7 @@
 
 import csv
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -19,19 +20,25 @@ def case(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def expected(case, tmp_path_factory):
-    """What an uninterrupted run makes."""
+def uninterrupted(case, tmp_path_factory):
+    """What an uninterrupted run makes, and the seconds that it takes."""
     folder = tmp_path_factory.mktemp("uninterrupted")
+    begin = time.monotonic()
     assert finish(case.command, case.arguments(folder), folder / "log") == 0, (folder / "log").read_text()
-    return contents(folder / "made", case.without, case.keys)
+    return contents(folder / "made", case.without, case.keys), time.monotonic() - begin
 
 
 @pytest.fixture(scope="module")
-def survived(case, expected, tmp_path_factory):
+def expected(uninterrupted):
+    return uninterrupted[0]
+
+
+@pytest.fixture(scope="module")
+def survived(case, uninterrupted, tmp_path_factory):
     """The folder of a command that was killed twice, and then let go on; "make soak" does so with SIGTERM too."""
     folder = tmp_path_factory.mktemp("killed")
     rng = np.random.default_rng(SEED)
-    assert kill(case.command, case.arguments(folder), folder / "log", signal.SIGKILL, 2, rng) > 0
+    assert kill(case.command, case.arguments(folder), folder / "log", signal.SIGKILL, 2, uninterrupted[1], rng) > 0
     assert finish(case.command, case.arguments(folder), folder / "log") == 0, (folder / "log").read_text()
     return folder / "made"
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ def test_every_command_gives_what_it_would_have_given_after_many_kills(tmp_path)
         case = make(tmp_path / name)
         whole = tmp_path / f"{name}_whole"
         whole.mkdir()
+        begin = time.monotonic()
         assert finish(case.command, case.arguments(whole), whole / "log") == 0, (whole / "log").read_text()
+        seconds = time.monotonic() - begin
         expected = contents(whole / "made", case.without, case.keys)
         for word, number in SIGNALS.items():
             rng = np.random.default_rng(0)
@@ -34,7 +37,7 @@ def test_every_command_gives_what_it_would_have_given_after_many_kills(tmp_path)
                 folder = tmp_path / f"{name}_{word}_{row['rounds']}"
                 folder.mkdir()
                 most = min(ROUND, KILLS - row["kills"])
-                row["kills"] += kill(case.command, case.arguments(folder), folder / "log", number, most, rng)
+                row["kills"] += kill(case.command, case.arguments(folder), folder / "log", number, most, seconds, rng)
                 row["rounds"] += 1
                 ended = finish(case.command, case.arguments(folder), folder / "log")
                 row["other results"] += ended != 0 or contents(folder / "made", case.without, case.keys) != expected
