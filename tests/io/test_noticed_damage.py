@@ -57,7 +57,7 @@ def test_a_tiff_that_does_not_say_what_is_black_is_refused(tiff):
 def test_a_tiff_of_fewer_rows_than_its_pixels_has_a_note(tiff):
     patched(tiff, lambda content: (entry(content, 257) + 8, "<H", len(TRUTH) - 10))
     (note,) = read_radiograph(tiff).notes
-    assert note.startswith("holds 12288 bytes of pixels, of which its size needs 11328")
+    assert note == "holds 12288 bytes of pixels, where its size needs 11328; its size may be wrong"
 
 
 def test_entries_out_of_order_have_a_note(tiff):
@@ -70,6 +70,42 @@ def test_an_entry_that_cannot_be_read_has_a_note(tmp_path):
     Image.fromarray(TRUTH.astype(np.float32)).save(path)
     patched(path, lambda content: (entry(content, 339) + 2, "<H", 0x203))  # the sample format, of no known type
     assert "states 10 entries, of which 9 can be read" in " ".join(read_radiograph(path).notes)
+
+
+def test_a_tiff_of_more_rows_than_its_pixels_has_a_note(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(TRUTH.astype(np.float32)).save(path)
+    patched(path, lambda content: (entry(content, 257) + 8, "<H", len(TRUTH) + 16))
+    assert "its size may be wrong" in " ".join(read_radiograph(path).notes)
+
+
+def test_a_list_of_pictures_that_leads_out_of_the_file_has_a_note(tiff):
+    patched(tiff, lambda content: (end_of_directory(content), "<L", 10**6))
+    assert read_radiograph(tiff).notes == ("its list of pictures leads to where none is; it may be damaged",)
+
+
+def test_numbers_of_32_bits_of_no_stated_kind_have_a_note(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(TRUTH.astype(np.float32)).save(path)
+    patched(path, lambda content: (entry(content, 339), "<H", 60000))
+    assert read_radiograph(path).notes == (
+        "does not say whether its numbers of 32 bits are whole (tag SampleFormat); taken as such",
+    )
+
+
+def test_a_nifti_file_without_pixels_on_a_side_is_refused(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", TWELVE, np.eye(4))
+    patched(path, lambda content: (46, "<h", 0))
+    with pytest.raises(RadiographError, match=r"a\.nii: its header states a side without pixels"):
+        read_radiograph(path)
+
+
+def test_a_geometry_of_no_numbers_is_ignored_with_a_note(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", TWELVE, np.diag([-0.5, -0.5, 1, 1]))
+    patched(path, lambda content: (284, "<f", np.nan))
+    found = read_radiograph(path)
+    assert (found.spacing, len(found.notes)) == (None, 1)
+    assert np.isfinite(found.affine).all()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".nii", ".nii.gz", ".dcm", ".IMG"])

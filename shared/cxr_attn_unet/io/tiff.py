@@ -15,6 +15,7 @@ __all__ = ["Page", "is_tiff", "largest_page"]
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274
 _PHOTOMETRIC = 262
+_SAMPLE_FORMAT = 339
 _UNCOMPRESSED = 1
 _MOST_PAGES = 1000
 _WHITE_IS_ZERO = 0
@@ -82,7 +83,8 @@ def largest_page(path: str) -> Page:
         tag = page.tags.get(_ORIENTATION)
         exif = 1 if tag is None else int(tag.value)
         # Pillow undoes white-is-zero up to 8 bits, but not above
-        return Page(index, exif, white_is_zero and kind.itemsize > 1, pixels, tuple(_oddities(page)))
+        notes = (*_oddities(page), *_oddity_of_list(pages))
+        return Page(index, exif, white_is_zero and kind.itemsize > 1, pixels, notes)
 
 
 def _pages(file: tifffile.TiffFile, path: str) -> list[tifffile.TiffPage]:
@@ -103,24 +105,41 @@ def _pages(file: tifffile.TiffFile, path: str) -> list[tifffile.TiffPage]:
     return pages
 
 
+def _number(page: tifffile.TiffPage, place: int, size: int) -> int:
+    """The whole number of a size in bytes at a place of the file."""
+    file = page.parent
+    file.filehandle.seek(place)
+    return int.from_bytes(file.filehandle.read(size), "little" if file.byteorder == "<" else "big")
+
+
+def _oddity_of_list(pages: list[tifffile.TiffPage]) -> list[str]:
+    """What is wrong with the end of the list of pictures, in words."""
+    last = pages[-1]
+    form = last.parent.tiff
+    entries = _number(last, last.offset, form.tagnosize)
+    if _number(last, last.offset + form.tagnosize + entries * form.tagsize, form.offsetsize):
+        return ["its list of pictures leads to where none is; it may be damaged"]
+    return []
+
+
 def _oddities(page: tifffile.TiffPage) -> list[str]:
     """Signs of damage in the directory of a picture, in words (TIFF 6.0, sections 2 and 8)."""
     found = []
     codes = [tag.code for tag in page.tags]
-    file = page.parent
-    file.filehandle.seek(page.offset)
-    stated = int.from_bytes(file.filehandle.read(file.tiff.tagnosize), "little" if file.byteorder == "<" else "big")
+    stated = _number(page, page.offset, page.parent.tiff.tagnosize)
     if len(codes) != stated:
         found.append(f"its TIFF directory states {stated} entries, of which {len(codes)} can be read")
     elif codes != sorted(codes):
         found.append("the entries of its TIFF directory are not in order; one may be damaged")
+    if page.bitspersample >= 32 and _SAMPLE_FORMAT not in codes:
+        found.append(
+            f"does not say whether its numbers of {page.bitspersample} bits are whole (tag SampleFormat); taken as such"
+        )
     row = (page.imagewidth * page.samplesperpixel * page.bitspersample + 7) // 8
     expected = row * page.imagelength
-    if page.compression == _UNCOMPRESSED and not page.is_tiled and sum(page.databytecounts) > expected:
-        found.append(
-            f"holds {sum(page.databytecounts)} bytes of pixels, of which its size needs {expected}; the rest was "
-            "ignored, and perhaps its size is wrong"
-        )
+    held = sum(page.databytecounts)
+    if page.compression == _UNCOMPRESSED and not page.is_tiled and held != expected:
+        found.append(f"holds {held} bytes of pixels, where its size needs {expected}; its size may be wrong")
     return found
 
 

@@ -49,6 +49,10 @@ def read(
         raise _refusal(path, error) from error
     _check_grey(array.dtype, path)
     axes = _picture_axes(array.shape, path)
+    if not np.isfinite(affine).all():
+        notes.append("its geometry holds values that are no numbers; spacing and orientation were ignored")
+        affine = np.eye(4)
+        orientation = Orientation()
     pixels = array.reshape([array.shape[axis] for axis in axes]).T
     columns, rows = affine[:3, axes[0]], affine[:3, axes[1]]
     lengths = float(np.linalg.norm(rows)), float(np.linalg.norm(columns))
@@ -81,9 +85,11 @@ def _picture_axes(shape: Sequence[int], path: str) -> list[int]:
         path: for messages.
 
     Raises:
-        RadiographError: more than one slice, or above the limit on pixels.
+        RadiographError: more than one slice, none, or above the limit on pixels.
     """
     axes = [axis for axis, size in enumerate(shape) if size > 1]
+    if min(shape, default=0) < 1:
+        raise RadiographError(f"{path}: its header states a side without pixels, so it is damaged. Copy it again.")
     if len(axes) != 2 or axes[1] > 2:
         raise RadiographError(
             f"{path}: a volume of shape {'x'.join(map(str, shape))}, not a radiograph. Give one projection, or "
