@@ -36,7 +36,16 @@ def start(command: Callable[..., int], arguments: Sequence[Any], log: Path, limi
         limit: on the size of each file, in bytes, which stands for a disk that is full.
     """
     process = CONTEXT.Process(target=_run, args=(command, [*map(str, arguments)], str(log), limit))
-    process.start()
+    before = os.environ.get("PYTHONPATH")
+    # Python 3.11 forgets the search path of the process that it forks from, which then imports nothing beforehand
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    try:
+        process.start()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
     return process
 
 

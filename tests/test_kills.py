@@ -14,7 +14,12 @@ from killed_commands import CASES
 SEED = 0
 
 
-@pytest.fixture(scope="module", params=CASES)
+# trainings take longer
+SLOW = ("training", "benchmark")
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in CASES]
+
+
+@pytest.fixture(scope="module", params=NAMES)
 def case(request, tmp_path_factory):
     return CASES[request.param](tmp_path_factory.mktemp(request.param))
 
@@ -73,7 +78,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(case, tmp_path):
     assert str(tmp_path / "made") in last
 
 
-@pytest.mark.parametrize("name", ["segment", "training"])
+@pytest.mark.parametrize("name", ["segment", pytest.param("training", marks=pytest.mark.slow)])
 def test_a_second_process_does_not_write_to_the_same_folder(name, tmp_path):
     case = CASES[name](tmp_path)
     with claimed(tmp_path / "made" / {"segment": ".segment", "training": "stage_1"}[name]):

@@ -31,8 +31,8 @@ def test_every_damaged_file_of_many_is_read_or_refused_by_name():
             "files": counts.total(),
             "refused by name": counts["refused"],
             "read as before": counts["same"],
-            "another picture, with a note": counts["noted"],
-            "another picture, its pixels or what is said of them changed": counts["changed"],
+            "changed, with a note": counts["noted"],
+            "changed: the pixels, or what is said of them": counts["changed"],
             "faults": counts["FAULT"],
         }
         for family, counts in sorted(outcomes.items())
