@@ -210,13 +210,14 @@ class Worker:
             once: end as soon as nothing is due.
 
         Returns:
-            whether the source could be asked, and nothing waits or was given up: with ``once``, whether all is well.
+            whether all is well: the source could be asked each time, and nothing waits or was given up.
         """
-        polled = True
+        all_polled = True
         while not self._stopping.is_set():
             self._woken.clear()
             self._monitor.beat()
             pause, polled = self._poll()
+            all_polled = all_polled and polled
             instance = self._state.next_due()
             if instance is not None:
                 self._handle(instance)
@@ -225,7 +226,7 @@ class Worker:
             elif not self._stopping.is_set():
                 self._woken.wait(min(pause, LONGEST_PAUSE))
         counts = self._state.counts()
-        return polled and not any(counts[stage] for stage in (WAITING, DEAD))
+        return all_polled and not any(counts[stage] for stage in (WAITING, DEAD))
 
     def _poll(self) -> tuple[float, bool]:
         """Seconds until the source is to be asked again, and whether that went well."""
