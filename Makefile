@@ -31,7 +31,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow soak test-package coverage lint train retrain segment evaluate bundles package
-.PHONY: release push-hub label test-label test-deploy table sbom audit test-versions clean
+.PHONY: release push-hub label test-label test-deploy test-viewer table sbom audit test-versions clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -177,6 +177,14 @@ test-label: .venv-label/.ready ## that server, driven over REST through every mo
 
 test-deploy: .venv-deploy/.ready ## the MONAI Deploy application and its bundle operator on DICOM radiographs
 	.venv-deploy/bin/python -W ignore tests/acceptance/monai_deploy.py
+
+build/ohif/.ready:
+	@mkdir -p build/ohif
+	cd build/ohif && npm pack --silent @ohif/app@3.13.2 && tar -xzf ohif-app-3.13.2.tgz
+	@touch $@
+
+test-viewer: setup build/ohif/.ready ## OHIF (npm) on a real Orthanc: a Segmentation must be shown where its masks are
+	$(PY) -W ignore tests/acceptance/ohif_viewer.py build/ohif/package/dist build/viewer
 
 table: setup ## nine networks on four structures by PROTOCOL=small with CXR_DATA=<folder>; resumes after a stop
 	$(PY) -W ignore -m cxr_attn_unet_dev.benchmark --protocol $(PROTOCOL) --dataset_dir "$(CXR_DATA)" $(ARGS)

@@ -12,7 +12,7 @@ from cxr_attn_unet.output import save
 from samples import write_picture
 
 hd = pytest.importorskip("highdicom")
-FORMATS = ("dicom-seg", "dicom-sr", "dicom-gsps", "dicom-sc")
+FORMATS = ("dicom-seg", "dicom-seg-plane", "dicom-sr", "dicom-gsps", "dicom-sc")
 HEART_ENDS = ((33.0, 63.0), (8.0, 86.0))  # columns of the heart's and the thorax's ends, upright
 
 

@@ -9,7 +9,7 @@ from dicom_results import SOURCES, output_of, results, write_source
 from cxr_attn_unet.output import save
 
 pytest.importorskip("highdicom")
-FORMATS = ("dicom-seg", "dicom-sr", "dicom-gsps", "dicom-sc")
+FORMATS = ("dicom-seg", "dicom-seg-plane", "dicom-sr", "dicom-gsps", "dicom-sc")
 # spacing and calibration of the radiograph, kept in a segmentation though the standard does not list them there
 KEPT_BESIDE_SEGMENTS = ("(0018,1114)", "(0018,1164)", "(0018,2010)", "(0028,0030)", "(0028,0a02)", "(0028,0a04)")
 

@@ -25,6 +25,8 @@ __all__ = ["check_codes", "write_dicom_seg"]
 
 ANATOMICAL_STRUCTURE = ("123037004", "SCT", "Anatomical Structure")  # category, PS3.16 CID 7150
 ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
+FORMAT = "dicom-seg"
+PLANE_FORMAT = "dicom-seg-plane"
 UNCERTAIN_NAME = "Which one it is, is uncertain"
 
 
@@ -74,6 +76,7 @@ def write_dicom_seg(
     checksums: Mapping[str, str] | None = None,
     identity: str = "",
     uids: str = REPRODUCIBLE,
+    nominal_plane: bool = False,
 ) -> list[str]:
     """Write the masks of a radiograph as one binary Segmentation, one segment per structure; overlaps are kept.
 
@@ -94,6 +97,9 @@ def write_dicom_seg(
         checksums: by structure, the SHA-256 of the weights.
         identity: of weights and settings.
         uids: of :data:`~cxr_attn_unet.output.dicom_identity.UIDS`.
+        nominal_plane: say that the pixels lie in a plane through the origin, columns to the left and rows to the back,
+            1 mm thick. A projection has no plane; some viewers, OHIF 3.13 among them, show no segmentation without one,
+            and take the radiograph itself to lie there.
 
     Returns:
         what was not carried over from the source because it breaks the rules of DICOM, in words; empty if nothing.
@@ -103,15 +109,17 @@ def write_dicom_seg(
         ValueError: a mask of a structure that has no code here, or an unknown kind of UIDs.
     """
     check_codes(masks)
-    header, notes = read_header(source, masks, "dicom-seg")
+    header, notes = read_header(source, masks, FORMAT)
     found = {structure: mask for structure, mask in masks.items() if mask.any()}
     if not found:
         raise RadiographError(f"{source}: nothing was found in it, so there is no segmentation to write.")
     segments = [*_segments_of_structures(found), *_segments_of_parts(parts or {}, uncertain)]
     made = _Made(version, versions or {}, checksums or {}, identity)
     content = {f"{segment.structure} {segment.label} {segment.comment}": segment.mask for segment in segments}
-    own = Uids(uids, header, "dicom-seg", version, identity, content)
+    own = Uids(uids, header, PLANE_FORMAT if nominal_plane else FORMAT, version, identity, content)
     segmentation = _segmentation(header, segments, made, own)
+    if nominal_plane:
+        _set_nominal_plane(segmentation, header)
     with written(Path(path)) as temporary:
         segmentation.save_as(temporary)
     return notes
@@ -187,6 +195,20 @@ def _segmentation(header: pydicom.Dataset, segments: Iterable[_Segment], made: _
     copy_geometry(header, segmentation)
     segmentation.SeriesDescription = "Lungs, heart, clavicles and ribs"
     return segmentation
+
+
+def _set_nominal_plane(segmentation: pydicom.Dataset, header: pydicom.Dataset) -> None:
+    """Add the functional groups of a plane, see :func:`write_dicom_seg`; PS3.3 C.7.6.16.2.1, 2.3 and 2.4."""
+    measures, orientation, position = (pydicom.Dataset() for _ in range(3))
+    spacing = header.get("ImagerPixelSpacing") or header.get("PixelSpacing") or header.get("NominalScannedPixelSpacing")
+    measures.PixelSpacing = spacing or [1, 1]
+    measures.SliceThickness = measures.SpacingBetweenSlices = 1
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    position.ImagePositionPatient = [0, 0, 0]
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = [orientation]
+    shared.PlanePositionSequence = [position]
 
 
 def _set_dimensions(segmentation: pydicom.Dataset, uid: UID) -> None:

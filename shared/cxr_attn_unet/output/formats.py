@@ -139,10 +139,18 @@ def _write_label_map_nifti_of_parts(result: SegmentedRadiograph, paths: Mapping[
 
 
 def _write_dicom_seg(result: SegmentedRadiograph, paths: Mapping[str, Path], uids: str) -> list[str]:
-    source = _dicom_source(result, "dicom-seg")
+    return _write_segmentation(result, paths[""], uids, "dicom-seg")
+
+
+def _write_dicom_seg_plane(result: SegmentedRadiograph, paths: Mapping[str, Path], uids: str) -> list[str]:
+    return _write_segmentation(result, paths[""], uids, "dicom-seg-plane")
+
+
+def _write_segmentation(result: SegmentedRadiograph, path: Path, uids: str, form: str) -> list[str]:
+    source = _dicom_source(result, form)
     uncertain = ["ribs"] if result.measurements.get("ribs_numbering") == UNCERTAIN else []
     return write_dicom_seg(
-        paths[""],
+        path,
         source,
         result.masks,
         __version__,
@@ -152,6 +160,7 @@ def _write_dicom_seg(result: SegmentedRadiograph, paths: Mapping[str, Path], uid
         checksums=result.checksums,
         identity=result.identity,
         uids=uids,
+        nominal_plane=form == "dicom-seg-plane",
     )
 
 
@@ -238,6 +247,13 @@ FORMATS: dict[str, Format] = {
         packages=("highdicom",),
         dicom_only=True,
     ),
+    "dicom-seg-plane": Format(
+        "the same with a nominal plane, STEM.plane.seg.dcm, for viewers such as OHIF that ask for one",
+        ".plane.seg.dcm",
+        _write_dicom_seg_plane,
+        packages=("highdicom",),
+        dicom_only=True,
+    ),
     "dicom-sr": Format(
         "measurements as a DICOM Structured Report, STEM.sr.dcm, of DICOM radiographs",
         ".sr.dcm",
@@ -294,7 +310,7 @@ def check_formats(formats: Sequence[str], structures: Sequence[str]) -> None:
                 raise ImportError(
                     f"the format {name} needs {package}; install it: pip install 'cxr-attn-unet[formats]'"
                 ) from error
-    if "dicom-seg" in formats:
+    if {"dicom-seg", "dicom-seg-plane"} & set(formats):
         check_codes(structures)
 
 
