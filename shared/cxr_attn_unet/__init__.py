@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Segmentation", "Segmenter", "__version__"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = (
     "analysis",

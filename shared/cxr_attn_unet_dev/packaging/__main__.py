@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "  python -m cxr_attn_unet_dev.packaging check dist/*.zip\n"
         "  python -m cxr_attn_unet_dev.packaging release dist/*.zip\n"
         "  python -m cxr_attn_unet_dev.packaging index dist/*.zip --output dist/zoo --base-url https://example.org/zoo\n"
-        "  python -m cxr_attn_unet_dev.packaging push dist/heart_attn_unet_v0.1.0.zip --repo me/heart --dry-run",
+        "  python -m cxr_attn_unet_dev.packaging push dist/heart_attn_unet_v0.2.0.zip --repo me/heart --dry-run",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     package = commands.add_parser("package", help="build the zip of each bundle, and its test for the model zoo")

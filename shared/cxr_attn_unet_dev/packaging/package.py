@@ -256,7 +256,7 @@ def record_release(archive: Path, record: Path = PACKAGE / RELEASED) -> str:
         record: the list, see :mod:`cxr_attn_unet.trust`; what is in it stays.
 
     Returns:
-        its name in the list, such as ``heart_attn_unet_v0.1.0``.
+        its name in the list, such as ``heart_attn_unet_v0.2.0``.
 
     Raises:
         ValueError: the zip is damaged, or one of its name but of other content was released before.

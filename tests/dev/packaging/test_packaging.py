@@ -66,7 +66,7 @@ def run(folder, code):
 def test_zip_holds_what_a_stranger_needs(archive, bundle, source):
     with zipfile.ZipFile(archive) as content:
         names = content.namelist()
-    assert archive.name == "lungs_attn_unet_v0.1.0.zip"
+    assert archive.name == "lungs_attn_unet_v0.2.0.zip"
     assert {name.split("/")[0] for name in names} == {"lungs_attn_unet"}
     models = [f"models/model.{ending}" for ending in ("pt", "ts", "pt2")]
     for name in ("LICENSE", SUMS, "carried.py", *models, "docs/README.md"):
@@ -158,7 +158,7 @@ runpy.run_path({str(other / "carried.py")!r})
 """,
     )
     assert status != 0
-    assert f"{other} needs cxr_attn_unet 9.0.1.0, but 0.1.0 is loaded from {bundle}" in err
+    assert f"{other} needs cxr_attn_unet 9.0.2.0, but 0.2.0 is loaded from {bundle}" in err
 
 
 def test_elsewhere_without_bundle_root_nothing_is_written(bundle, tmp_path):
@@ -219,7 +219,7 @@ def test_broken_rule_is_named(bundle, rule):
 
 
 def test_published_version_and_changed_file_are_named(bundle):
-    published = {"lungs_attn_unet_v0.1.0": {}}
+    published = {"lungs_attn_unet_v0.2.0": {}}
     assert [broken.rule for broken in check(bundle, published)] == ["version"]
     (bundle / "carried.py").write_text("")
     assert [str(broken) for broken in check(bundle) if broken.rule == "weights"] == [
@@ -267,13 +267,13 @@ def test_index(archive, tmp_path, capsys):
     output = tmp_path / "zoo"
     arguments = ["index", str(archive), "--output", str(output), "--base-url", "https://example.org/zoo/"]
     assert main(arguments) == 0
-    entry = json.loads((output / "model_info.json").read_text())["lungs_attn_unet_v0.1.0"]
-    assert entry["source"] == "https://example.org/zoo/lungs_attn_unet_v0.1.0.zip"
+    entry = json.loads((output / "model_info.json").read_text())["lungs_attn_unet_v0.2.0"]
+    assert entry["source"] == "https://example.org/zoo/lungs_attn_unet_v0.2.0.zip"
     assert entry["sha256"] == sha256(archive) == sha256(output / archive.name)
     page = (output / "index.html").read_text()
-    assert "lungs_attn_unet_v0.1.0/cases.jpg" in page
+    assert "lungs_attn_unet_v0.2.0/cases.jpg" in page
     assert entry["sha256"] in page
-    card = (output / "lungs_attn_unet_v0.1.0" / "index.html").read_text()
+    card = (output / "lungs_attn_unet_v0.2.0" / "index.html").read_text()
     assert "<table>" in card
     assert 'src="cases.jpg"' in card
     assert "data_license.txt</a>" not in card
@@ -288,7 +288,7 @@ def test_what_would_go_to_the_hub(archive, bundle, capsys, monkeypatch):
     files = {line.split()[1] for line in out.splitlines() if line.startswith("file ")}
     there = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
     assert files == (there | {"README.md"}) - {SUMS}
-    assert "tag 0.1.0" in out
+    assert "tag 0.2.0" in out
     assert "tag latest_version" in out
     assert "a-secret" not in out
     monkeypatch.delenv(TOKEN_VARIABLE)
@@ -335,12 +335,12 @@ def test_push_uploads_and_tags(archive, monkeypatch, capsys):
     monkeypatch.setattr(Hub, "tags", ["0.0.9", "latest_version"])
     monkeypatch.setattr(Hub, "asked", [])
     assert main(["push", str(archive), "--repo", "me/lungs", "--public"]) == 0
-    new = [("tag", "0.1.0"), ("tag", "latest_version")]
+    new = [("tag", "0.2.0"), ("tag", "latest_version")]
     assert Hub.asked == [("create", False), ("upload", "me/lungs"), ("delete tag", "latest_version"), *new]
-    monkeypatch.setattr(Hub, "tags", ["0.1.0"])
+    monkeypatch.setattr(Hub, "tags", ["0.2.0"])
     assert main(["push", str(archive), "--repo", "me/lungs"]) == 1
     printed = capsys.readouterr()
-    assert "has a version 0.1.0" in printed.err
+    assert "has a version 0.2.0" in printed.err
     assert "a-secret" not in printed.out + printed.err
 
 
