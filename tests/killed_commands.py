@@ -72,7 +72,7 @@ def case_of_segment(folder: Path) -> Case:
     for index in range(6):
         Image.fromarray(np.roll(pixels, index, 1)).save(radiographs / f"{index}.png")
     given = [radiographs, "--bundles", bundle.parent, "--trust", "--parts", "--format", "png", "overlay", "coco"]
-    return Case(segment, lambda out: [*given, "-o", out / "made"], ("journal.jsonl", "lock"))
+    return Case(segment, lambda out: [*given, "-o", out / "made"], ("journal.jsonl", "lock", "manifest.json"))
 
 
 def case_of_data(folder: Path) -> Case:

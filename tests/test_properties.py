@@ -30,7 +30,8 @@ settings.register_profile("steady", derandomize=True, database=None, deadline=No
 settings.load_profile("steady")
 
 SIDES = arrays.array_shapes(min_dims=2, max_dims=2, min_side=32, max_side=48)
-FINITE = strategies.floats(-1e6, 1e6, width=32)
+# training, in the same process, lets the processor take subnormal numbers for 0
+FINITE = strategies.floats(-1e6, 1e6, width=32, allow_subnormal=False)
 pictures = arrays.arrays(np.float32, SIDES, elements=FINITE)
 masks = arrays.arrays(bool, SIDES)
 
@@ -126,7 +127,11 @@ def bundles(tmp_path_factory):
     return write_bundle(tmp_path_factory.mktemp("bundles"), "lungs").parent
 
 
-numbers = strategies.integers(-3, 3).map(str) | strategies.floats(-2, 2).map(str) | strategies.sampled_from(["", "nan"])
+numbers = (
+    strategies.integers(-3, 3).map(str)
+    | strategies.floats(-2, 2, allow_subnormal=False).map(str)
+    | strategies.sampled_from(["", "nan"])
+)
 options = strategies.dictionaries(
     strategies.sampled_from(["--threshold", "--batch-size", "--workers", "--max-pixels", "--device", "--uids"]),
     numbers | strategies.sampled_from(["cpu", "fresh"]),

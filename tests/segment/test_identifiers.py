@@ -122,7 +122,7 @@ def test_the_source_has_the_marks(run):
 def test_no_result_but_those_in_dicom_names_a_patient(run):
     found = contents(run[0] / "out")
     named = [name for name, content in found.items() if marked(content)]
-    assert named == ["a.pr.dcm", "a.sc.dcm", "a.seg.dcm", "a.sr.dcm"]
+    assert named == ["a.plane.seg.dcm", "a.pr.dcm", "a.sc.dcm", "a.seg.dcm", "a.sr.dcm"]
 
 
 def test_every_format_was_written(run):

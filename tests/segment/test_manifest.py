@@ -8,7 +8,6 @@ from PIL import Image
 
 from cxr_attn_unet import Segmenter, __version__
 from cxr_attn_unet.__main__ import main
-from cxr_attn_unet.segment.journal import Journal
 from part_bundles import RIBS, picture_of, rib_masks, write_bundle
 from samples import write_dicom
 
@@ -100,19 +99,6 @@ def test_a_resumed_run_names_all_radiographs(bundles, tmp_path):
     second = manifest_of(output)["radiographs"]
     assert second[0] == first[0]
     assert second[1]["sha256"] == sha256_of(tmp_path / "b.png")
-
-
-def test_records_of_earlier_versions_get_their_checksum(bundles, tmp_path):
-    Image.fromarray(PICTURE).save(tmp_path / "a.png")
-    output = tmp_path / "out"
-    segment(bundles, tmp_path / "a.png", "-o", output)
-    journal = output / ".segment" / "journal.jsonl"
-    line = json.loads(journal.read_text(encoding="utf-8"))
-    del line["sha256"]
-    journal.write_text(json.dumps(line) + "\n", encoding="utf-8")
-    assert Journal(journal).get("a").sha256 is None
-    segment(bundles, tmp_path / "a.png", "-o", output)
-    assert manifest_of(output)["radiographs"][0]["sha256"] == sha256_of(tmp_path / "a.png")
 
 
 def test_without_radiographs_it_is_still_sound(bundles, tmp_path):

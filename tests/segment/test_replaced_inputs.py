@@ -8,9 +8,10 @@ from cxr_attn_unet.inference import Segmenter
 from cxr_attn_unet.io import RadiographError
 from cxr_attn_unet.segment.inputs import Input
 from cxr_attn_unet.segment.journal import Journal
-from cxr_attn_unet.segment.pipeline import Pipeline, _check_unchanged, _open
+from cxr_attn_unet.segment.pipeline import Pipeline
 from cxr_attn_unet.segment.record import file_state, make_record
 from cxr_attn_unet.segment.settings import Settings
+from cxr_attn_unet.segment.steps import _check_unchanged, open_input
 from cxr_attn_unet.segment.tables import _identifiers
 from cxr_attn_unet.structures import part_names
 from part_bundles import lung_masks, picture_of, write_bundle
@@ -43,7 +44,7 @@ def replaced(segmenter, entry, tmp_path):
     """The folder of the results of a radiograph that was replaced before they were all written."""
     settings = Settings.of(segmenter, tmp_path / "out", ["png"], True)
     journal = Journal(tmp_path / "out" / ".segment" / "journal.jsonl")
-    opened = _open(entry, None)
+    opened = open_input(entry, None)
     (found,) = segmenter.segment([opened.radiograph])
     replace_file(entry)
     with pytest.raises(RadiographError, match=r"a\.dcm: was changed while it was worked on\. Run the same command"):
@@ -72,7 +73,7 @@ def test_a_file_that_is_gone_was_changed(entry):
 
 @pytest.mark.parametrize(("is_replaced", "patient"), [(False, "before"), (True, None)])
 def test_the_patient_of_another_file_is_not_put_beside_its_measurements(segmenter, entry, is_replaced, patient):
-    opened = _open(entry, None)
+    opened = open_input(entry, None)
     (found,) = segmenter.segment([opened.radiograph])
     record = make_record(entry, opened.state, "x", found, [], [], False)
     if is_replaced:

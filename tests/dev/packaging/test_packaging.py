@@ -28,6 +28,11 @@ from cxr_attn_unet_dev.packaging.package import SUMS, large_files, released_conf
 from cxr_attn_unet_dev.tools.release_weights import release
 
 
+def small_network():
+    """The lungs' network, of the smallest width."""
+    return build_network("efficientnet_attention_unet", width=4, out_channels=4)
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """The lungs' bundle with a small network, as a repository has it."""
@@ -37,10 +42,10 @@ def source(tmp_path_factory):
     )
     for name in ("train", "inference", "metadata"):
         path = folder / "configs" / f"{name}.json"
-        text = path.read_text().replace('"width": 16', '"width": 4').replace('"image_size": 256', '"image_size": 64')
-        path.write_text(text.replace("[256, 256]", "[64, 64]"))
+        text = path.read_text().replace('"width": 16', '"width": 4').replace('"image_size": 288', '"image_size": 64')
+        path.write_text(text.replace("[288, 288]", "[64, 64]"))
     torch.manual_seed(0)
-    release(build_network("spatial_attention_unet", width=4, scale_attention=True).state_dict(), folder)
+    release(small_network().state_dict(), folder)
     return folder
 
 
@@ -198,9 +203,7 @@ BREAKS = {
     "card": lambda root: (root / "docs" / "README.md").write_text("# Nothing\n"),
     "paths": lambda root: (root / "docs" / "data_license.txt").write_text("see /home/me/data\n"),
     "ids": lambda root: edit(root / "configs" / "train.json", lambda data: data.pop("val_interval")),
-    "weights": lambda root: save_weights(
-        build_network("spatial_attention_unet", width=4, scale_attention=True), root / "models" / "model.pt"
-    ),
+    "weights": lambda root: save_weights(small_network(), root / "models" / "model.pt"),
     "channels": lambda root: edit(
         root / "configs" / "metadata.json",
         lambda data: data["network_data_format"]["outputs"]["pred"].update(
@@ -243,7 +246,7 @@ def test_damaged_zip_is_refused(archive, tmp_path):
 def test_weights_that_are_not_on_record_are_not_released(source, tmp_path, capsys):
     copy = tmp_path / source.name
     shutil.copytree(source, copy)
-    save_weights(build_network("spatial_attention_unet", width=4, scale_attention=True), copy / "models" / "model.pt")
+    save_weights(small_network(), copy / "models" / "model.pt")
     assert main(["package", str(copy), str(tmp_path / "none"), "--output", str(tmp_path / "dist")]) == 1
     lines = capsys.readouterr().err
     assert "is not what" in lines
