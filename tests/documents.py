@@ -249,7 +249,7 @@ def _fault_of(command: Command) -> str:
 def _make_fault(words: Sequence[str]) -> str:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
-    used = set(re.findall(r"\$\(([A-Z_]+)\)", makefile))
+    used = set(re.findall(r"\$\(([A-Z_]+)\)", makefile)) | _variables_of_tests()
     for word in words:
         name, is_variable, _ = word.partition("=")
         if is_variable and name not in used:
@@ -257,6 +257,12 @@ def _make_fault(words: Sequence[str]) -> str:
         if not is_variable and not word.startswith("-") and word not in targets:
             return f"the Makefile has no target {word}."
     return ""
+
+
+def _variables_of_tests() -> set[str]:
+    """Variables of the environment that tests look at; make hands on what it is given."""
+    tests = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("*.py")]
+    return set(re.findall(r'\b(?:environ(?:\.get\(|\[)|getenv\()\s*"([A-Z_]+)"', "\n".join(tests)))
 
 
 def _python_fault(words: Sequence[str], inline: bool) -> str:

@@ -40,10 +40,10 @@ def expected(uninterrupted):
 
 @pytest.fixture(scope="module")
 def survived(case, uninterrupted, tmp_path_factory):
-    """The folder of a command that was killed twice, and then let go on; "make soak" does so with SIGTERM too."""
+    """The folder of a command that was killed up to three times and then let go on; "make soak" has SIGTERM too."""
     folder = tmp_path_factory.mktemp("killed")
     rng = np.random.default_rng(SEED)
-    assert kill(case.command, case.arguments(folder), folder / "log", signal.SIGKILL, 2, uninterrupted[1], rng) > 0
+    assert kill(case.command, case.arguments(folder), folder / "log", signal.SIGKILL, 3, uninterrupted[1], rng) > 0
     assert finish(case.command, case.arguments(folder), folder / "log") == 0, (folder / "log").read_text()
     return folder / "made"
 

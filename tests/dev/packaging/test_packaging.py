@@ -224,9 +224,9 @@ def test_broken_rule_is_named(bundle, rule):
 def test_published_version_and_changed_file_are_named(bundle):
     published = {"lungs_attn_unet_v0.2.0": {}}
     assert [broken.rule for broken in check(bundle, published)] == ["version"]
-    (bundle / "carried.py").write_text("")
+    (bundle / "LICENSE").write_text("")
     assert [str(broken) for broken in check(bundle) if broken.rule == "weights"] == [
-        f"weights: carried.py is not the file of {SUMS}"
+        f"weights: LICENSE is not the file of {SUMS}"
     ]
 
 
