@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
@@ -48,9 +49,19 @@ def reference_parts(item: Mapping[str, Any], structure: str) -> dict[str, np.nda
     return {name: mask for name, mask in masks.items() if mask.mean() >= SMALLEST}
 
 
+def _resized(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    picture = Image.fromarray(mask.astype(np.uint8)).resize((columns, rows), Image.Resampling.NEAREST)
+    return np.asarray(picture).astype(bool)
+
+
 def compare(reference: Masks, found: Masks) -> dict[str, dict[str, Any]]:
-    """For each part of a reference its Dice, and whether it has the right name."""
+    """For each part of a reference its Dice, and whether it has the right name.
+
+    References may be drawn at another resolution than their radiograph; Dice is that of the reference's pixels.
+    """
     compared = {}
+    rows, columns = next(iter(reference.values())).shape
+    found = {name: _resized(mask, rows, columns) for name, mask in found.items()}
     for name, mask in reference.items():
         overlaps = {other: float((mask & part).sum()) for other, part in found.items()}
         best = max(overlaps, key=lambda other: overlaps[other], default=None)
