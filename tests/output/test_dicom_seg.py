@@ -110,3 +110,10 @@ def test_what_cannot_be_written(source, masks, tmp_path, tags, change, error, me
     with pytest.raises(error, match=message):
         write_dicom_seg(tmp_path / "out" / "a.seg.dcm", source(**tags), given, "1")
     assert not (tmp_path / "out").exists()
+
+
+def test_masks_that_a_person_has_looked_at_are_semiautomatic(source, masks, tmp_path):
+    for reviewed, kind in ((False, "AUTOMATIC"), (True, "SEMIAUTOMATIC")):
+        path = tmp_path / f"{kind}.dcm"
+        write_dicom_seg(path, source(), masks, "1", reviewed=reviewed)
+        assert {segment.SegmentAlgorithmType for segment in pydicom.dcmread(path).SegmentSequence} == {kind}

@@ -24,6 +24,8 @@ TIMEOUT = (15, 300)  # seconds to connect, and to wait for the next byte
 PAGE = 200  # results of a search that are asked for at once
 MODALITY, SERIES_UID, STUDY_UID, INSTANCE_UID = "00080060", "0020000E", "0020000D", "00080018"
 JSON_AND_XML = "application/dicom+"
+# as a file has it, with its preamble; pydicom 2, with which MONAI Label runs, has another name for it
+WHOLE_FILE = {"write_like_original": False} if pydicom.__version__.startswith("2.") else {"enforce_file_format": True}
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,7 @@ class WebArchive:
         if tls.certificate:
             session.cert = (tls.certificate, tls.key) if tls.key else tls.certificate
         self._host = address.host
-        self._client = DICOMwebClient(
-            address.url, session, callback=_plain_content_type, permissive_uid=True, timeout=TIMEOUT
-        )
+        self._client = DICOMwebClient(address.url, session, callback=_plain_content_type, permissive_uid=True)
         self._client.set_http_retry_params(retry=False)  # attempts are counted in one place, the state
 
     def search(self, query: Query) -> list[Reference]:
@@ -118,8 +118,18 @@ class WebArchive:
                 reference.study_uid, reference.series_uid, reference.instance_uid, (("application/dicom", "*"),)
             )
             content = io.BytesIO()
-            dataset.save_as(content, enforce_file_format=True)
+            pydicom.dcmwrite(content, dataset, **WHOLE_FILE)
         return content.getvalue()
+
+    def header(self, reference: Reference) -> pydicom.Dataset:
+        """What an instance says of itself, without its pixels.
+
+        Raises:
+            PeerError: the archive does not give it.
+        """
+        with _told_plainly(self._host, "the request for a header"):
+            uids = (reference.study_uid, reference.series_uid, reference.instance_uid)
+            return pydicom.Dataset.from_json(self._client.retrieve_instance_metadata(*uids))
 
     def store(self, paths: Sequence[Path]) -> None:
         """Store DICOM files, all of them; those that it has already are no error.
@@ -141,10 +151,14 @@ class WebArchive:
 
 
 def _session() -> requests.Session:
-    """A session in which an authority that was named counts, whatever ``REQUESTS_CA_BUNDLE`` says."""
+    """A session with our timeouts, in which an authority that was named counts whatever ``REQUESTS_CA_BUNDLE`` says."""
     import requests
 
     class Session(requests.Session):
+        def send(self, request: Any, **options: Any) -> requests.Response:
+            # dicomweb-client 0.60, the last one for pydicom 2, with which MONAI Label runs, has no argument for them
+            return super().send(request, **{**options, "timeout": TIMEOUT})
+
         def merge_environment_settings(
             self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
         ) -> Any:  # a mapping whose type differs between the stubs' versions

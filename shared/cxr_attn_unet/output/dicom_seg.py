@@ -77,6 +77,7 @@ def write_dicom_seg(
     identity: str = "",
     uids: str = REPRODUCIBLE,
     nominal_plane: bool = False,
+    reviewed: bool = False,
 ) -> list[str]:
     """Write the masks of a radiograph as one binary Segmentation, one segment per structure; overlaps are kept.
 
@@ -100,6 +101,7 @@ def write_dicom_seg(
         nominal_plane: say that the pixels lie in a plane through the origin, columns to the left and rows to the back,
             1 mm thick. A projection has no plane; some viewers, OHIF 3.13 among them, show no segmentation without one,
             and take the radiograph itself to lie there.
+        reviewed: a person has looked at the masks and may have changed them: they are said to be semi-automatic.
 
     Returns:
         what was not carried over from the source because it breaks the rules of DICOM, in words; empty if nothing.
@@ -114,7 +116,7 @@ def write_dicom_seg(
     if not found:
         raise RadiographError(f"{source}: nothing was found in it, so there is no segmentation to write.")
     segments = [*_segments_of_structures(found), *_segments_of_parts(parts or {}, uncertain)]
-    made = _Made(version, versions or {}, checksums or {}, identity)
+    made = _Made(version, versions or {}, checksums or {}, identity, reviewed)
     content = {f"{segment.structure} {segment.label} {segment.comment}": segment.mask for segment in segments}
     own = Uids(uids, header, PLANE_FORMAT if nominal_plane else FORMAT, version, identity, content)
     segmentation = _segmentation(header, segments, made, own)
@@ -161,12 +163,14 @@ class _Made:
         versions: by structure, of the weights.
         checksums: by structure, the SHA-256 of the weights.
         identity: of weights and settings.
+        reviewed: whether a person had a hand in them.
     """
 
     version: str
     versions: Mapping[str, str]
     checksums: Mapping[str, str]
     identity: str
+    reviewed: bool
 
 
 def _segmentation(header: pydicom.Dataset, segments: Iterable[_Segment], made: _Made, uids: Uids) -> Any:
@@ -227,15 +231,16 @@ def _description(number: int, segment: _Segment, made: _Made) -> hd.seg.SegmentD
         made.versions.get(segment.structure, made.version),
         parameters=algorithm_parameters(segment.structure, made.version, made.checksums, made.identity),
     )
+    types = hd.seg.SegmentAlgorithmTypeValues
     description = hd.seg.SegmentDescription(
         number,
         segment.label,
         hd.sr.CodedConcept(*ANATOMICAL_STRUCTURE),
         _concept(segment.code),
-        hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        types.SEMIAUTOMATIC if made.reviewed else types.AUTOMATIC,
         algorithm,
-        display_color=hd.color.CIELabColor.from_rgb(*REGISTRY[segment.structure].colour),
     )
+    _set_display_colour(description, segment.structure)
     if segment.side is not None:
         # PS3.3 C.8.20.2: a modifier is an item inside the type's own item; highdicom has no argument for it
         kind = description.SegmentedPropertyTypeCodeSequence[0]
@@ -243,6 +248,15 @@ def _description(number: int, segment: _Segment, made: _Made) -> hd.seg.SegmentD
     if segment.comment:
         description.SegmentDescription = segment.comment
     return description
+
+
+def _set_display_colour(description: pydicom.Dataset, structure: str) -> None:
+    """Say in what colour a segment is shown; highdicom 0.22, which MONAI Label's pydicom 2 needs, converts none."""
+    import highdicom as hd
+
+    if hasattr(hd.color.CIELabColor, "from_rgb"):
+        colour = hd.color.CIELabColor.from_rgb(*REGISTRY[structure].colour)
+        description.RecommendedDisplayCIELabValue = list(colour.value)
 
 
 def _concept(code: Code) -> hd.sr.CodedConcept:
