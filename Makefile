@@ -157,8 +157,12 @@ push-hub: package ## BUNDLE=heart to the Hugging Face hub: REPO=owner/name, ARGS
 	  --requirement apps/monailabel/requirements.txt --editable ".[dicom]" pytest pytest-timeout
 	@touch $@
 
-label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bundles: STUDIES=<folder of radiographs>
-	@test -d "$(STUDIES)" || { echo "no folder '$(STUDIES)': make label STUDIES=<folder of radiographs>" >&2; exit 2; }
+label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bundles: STUDIES=<folder, or http address of DICOMweb>
+	@case "$(STUDIES)" in \
+	  http://*|https://*) ;; \
+	  *) test -d "$(STUDIES)" || { echo "no folder '$(STUDIES)': make label STUDIES=<folder of radiographs," \
+	       "or address of a DICOMweb archive, http://...>" >&2; exit 2; } ;; \
+	esac
 	PATH="$(CURDIR)/.venv-label/bin:$$PATH" PYTHONPATH="$(CURDIR)/apps/monailabel/site" \
 	  MONAI_LABEL_DATASTORE_FILE_EXT='$(LABEL_EXTENSIONS)' \
 	  monailabel start_server --app apps/monailabel --studies "$(STUDIES)" --host 127.0.0.1 --port $(PORT) $(ARGS)
@@ -166,6 +170,7 @@ label: .venv-label/.ready ## MONAI Label's server on 127.0.0.1:PORT with all bun
 test-label: .venv-label/.ready ## that server, driven over REST through every model, strategy and a training
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_server.py build/label
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_access.py build/label
+	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_archive.py build/label
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -m pytest tests/test_new_structure.py -k label_app
 
 .venv-deploy/.ready: apps/monai_deploy/requirements.txt pyproject.toml

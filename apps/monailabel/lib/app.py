@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
+from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
@@ -19,6 +21,7 @@ from cxr_attn_unet.bundle import bundles_folder, cause_of
 from cxr_attn_unet.io import RadiographError
 from cxr_attn_unet.trust import check_trusted
 
+from .archive import ArchiveDatastore
 from .strategy import LeastCertain
 from .tasks import AllStructures, BundleInfer, BundleTrainer
 from .tokens import name_the_algorithm
@@ -70,6 +73,12 @@ class ChestRadiographApp(MONAILabelApp):
             description="Lungs, heart, clavicles and ribs in chest radiographs, by attention U-Nets. Research only.",
             version=__version__,
         )
+
+    def init_remote_datastore(self) -> Datastore:
+        """A DICOMweb archive, unless the settings name a server of another kind, which is MONAI Label's own affair."""
+        if settings.MONAI_LABEL_DATASTORE:
+            return super().init_remote_datastore()
+        return ArchiveDatastore.from_settings(self.studies)
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
         """MONAI Label's own, but a file that cannot be used is an answer with its reason, of status 422."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -17,59 +15,22 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.tasks.train.bundle import BundleTrainTask
-from monailabel.transform.writer import write_itk
 from PIL import Image
 
 from cxr_attn_unet.files import written
 from cxr_attn_unet.inference import Segmenter
-from cxr_attn_unet.io import RadiographError, read_labels, read_radiograph
-from cxr_attn_unet.output import geometry, label_map, save_nifti
+from cxr_attn_unet.io import RadiographError, read_labels
+from cxr_attn_unet.output import label_map
 from cxr_attn_unet.structures import label_values
 
-__all__ = ["AllStructures", "BundleInfer", "BundleTrainer", "CurrentSegmenter", "write_label"]
+from .archive import ArchiveDatastore
+from .labels import write_label
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
+__all__ = ["AllStructures", "BundleInfer", "BundleTrainer", "CurrentSegmenter"]
+
 FINE_TUNING_RATE = 4e-4  # of one-cycle AdamW, a fifth of what the bundles were trained with: few labels, good weights
 
 logger = logging.getLogger(__name__)
-
-
-def write_label(labels: np.ndarray, path: str, extension: str | None = None) -> str:
-    """Write the labels of a radiograph where and as MONAI Label wants them: over its pixels, in its geometry.
-
-    Args:
-        labels: ``(rows, columns)`` uint8.
-        path: of the radiograph.
-        extension: of the file to write, such as ``.nrrd``, which 3D Slicer asks for; if not given, PNG for pictures (of
-            JPEG too, for it would change labels), NRRD for DICOM, otherwise that of the radiograph.
-
-    Returns:
-        path of a temporary file.
-    """
-    extension = extension or _extension_for(path)
-    handle, target = tempfile.mkstemp(suffix=extension)
-    os.close(handle)
-    if extension.lower() in PICTURES:
-        Image.fromarray(labels).save(target)
-        return target
-    radiograph = read_radiograph(path)
-    if extension.lower() in (".nii", ".nii.gz"):
-        save_nifti(labels, radiograph, Path(target))
-    else:
-        write_itk(labels.T[..., None], target, geometry(radiograph), np.uint8, True)
-    return target
-
-
-def _extension_for(path: str) -> str:
-    """The suffix of a label of the radiograph ``path``."""
-    name = path.lower()
-    if name.endswith(PICTURES):
-        return ".png"
-    for suffix in VOLUMES:
-        if name.endswith(suffix):
-            return suffix
-    return ".nrrd"
 
 
 class BundleInfer(BundleInferTask):
@@ -165,6 +126,8 @@ class BundleTrainer(BundleTrainTask):
         self.structure = json.loads(Path(self.bundle_config_path).read_text(encoding="utf-8"))["structure"]
 
     def _fetch_datalist(self, request: dict[str, Any], datastore: Any) -> list[dict[str, str]]:
+        if isinstance(datastore, ArchiveDatastore):
+            return self._fetch_archived(datastore)
         items = []
         problems = []
         for item in super()._fetch_datalist(request, datastore):
@@ -179,6 +142,12 @@ class BundleTrainer(BundleTrainTask):
                 f"no final label of the {self.structure} to train on. Submit some first, made with the model of the "
                 f"{self.structure} or of all structures. {' '.join(problems)}"
             )
+        return items
+
+    def _fetch_archived(self, datastore: ArchiveDatastore) -> list[dict[str, str]]:
+        items = datastore.masks_of(self.structure)
+        if not items:
+            raise ValueError(f"the archive has no final label of the {self.structure} to train on. Submit some first.")
         return items
 
     def _own_label(self, item: dict[str, str]) -> str:
