@@ -198,7 +198,7 @@ def drive(server: Server, archive: Orthanc, radiographs: dict[str, Path], root: 
     after, _ = server.infer(HEART, others[0], root / "after")
     same = dice(labels_of(after) > 0, hearts[others[0]])
     assert same > 0.97, same
-    now = passed(f"heart: an epoch on the archive's labels; Dice with before {same:.4f}", now)
+    now = passed(f"heart: an epoch on the labels in the archive; Dice with before {same:.4f}", now)
 
     (stored,) = segmentations(archive, others[0])
     query = {"Level": "Instance", "Query": {"SOPInstanceUID": stored.SOPInstanceUID}}
