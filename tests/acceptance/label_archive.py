@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -88,6 +89,17 @@ def segmentations(archive: Orthanc, series: str) -> list[pydicom.Dataset]:
     return sorted(found, key=lambda one: (one.ContentDate, one.ContentTime))
 
 
+def check_rules(content: pydicom.Dataset, path: Path) -> None:
+    """That an object keeps the rules of DICOM, where dciodvfy is there to say so."""
+    if shutil.which("dciodvfy") is None:
+        print("dciodvfy is not installed (apt-get install dicom3tools): rules are not checked")
+        return
+    content.save_as(path)
+    said = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False).stderr
+    errors = [line for line in said.splitlines() if line.startswith("Error")]
+    assert not errors, errors
+
+
 def pixels_of(segmentation: pydicom.Dataset, number: int) -> np.ndarray:
     """``(rows, columns)`` bool of a segment."""
     frames = segmentation.pixel_array.reshape(-1, segmentation.Rows, segmentation.Columns)
@@ -154,6 +166,7 @@ def drive(server: Server, archive: Orthanc, radiographs: dict[str, Path], root: 
     header = pydicom.dcmread(radiographs[first])
     assert stored.StudyInstanceUID == header.StudyInstanceUID
     assert stored.PatientID == header.PatientID
+    check_rules(stored, root / "stored.dcm")
     for series in others:
         mask = root / f"heart_{series}.png"
         Image.fromarray(hearts[series].astype(np.uint8) * 255).save(mask)
