@@ -31,8 +31,9 @@ TWO_LOBES = ellipse(165, 112, 60, 48) | ellipse(165, 165, 60, 48) | ellipse(165,
 class Drawing(torch.nn.Module):
     """Answers with a mask, whatever it sees: with the first one at the first look, then with the last one."""
 
-    def __init__(self, first: np.ndarray, last: np.ndarray) -> None:
+    def __init__(self, first: np.ndarray, last: np.ndarray, parts: int = 0) -> None:
         super().__init__()
+        self.parts = parts
         self.masks = (first, last)
         self.seen = 0
 
@@ -41,7 +42,8 @@ class Drawing(torch.nn.Module):
         self.seen += 1
         drawn = torch.from_numpy(mask).float()[None, None]
         inside = F.interpolate(drawn, image.shape[2:], mode="bilinear")
-        return torch.cat((6 - 12 * inside, 12 * inside - 6), 1).expand(len(image), -1, -1, -1)
+        channels = [6 - 12 * inside, *[12 * inside - 6] * (1 + self.parts)]
+        return torch.cat(channels, 1).expand(len(image), -1, -1, -1)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def look(models, first: np.ndarray, last: np.ndarray):
     heart = Drawing(first, last)
     one_view = TestTimeAugmentationInferer([(0, 1)])
     changed = [
-        replace(models["lungs"], network=Drawing(LUNGS, LUNGS), inferer=one_view),
+        replace(models["lungs"], network=Drawing(LUNGS, LUNGS, len(models["lungs"].parts)), inferer=one_view),
         replace(models["heart"], network=heart, inferer=one_view),
     ]
     found = Segmenter(changed, torch.device("cpu"))(RADIOGRAPH)
