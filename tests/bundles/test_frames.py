@@ -24,6 +24,7 @@ def inference(request):
     config["postprocessing"]["transforms"] = [step for step in steps if step["_target_"] != "SaveImaged"]
     parser = ConfigParser(config)
     parser["components"] = 0
+    parser["parts"] = []
     return parser.get_parsed_content("preprocessing"), parser.get_parsed_content("postprocessing")
 
 

@@ -19,7 +19,7 @@ def parser(bundle):
     read = ConfigParser()
     read.read_meta(str(bundle / "configs" / "metadata.json"))
     read.read_config([str(bundle / "configs" / f"{name}.json") for name in ("inference", "inference_in_memory")])
-    read.update({"bundle_root": str(bundle), "device": "cpu"})
+    read.update({"bundle_root": str(bundle), "device": "cpu", "parts": []})
     return read
 
 

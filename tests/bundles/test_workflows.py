@@ -133,7 +133,7 @@ def test_training_without_validation_saves_its_weights(bundle, tmp_path):
 
 def test_training_on_patches(bundle, tmp_path):
     parser = ConfigParser(head(bundle, "train"))
-    parser.update({"dataset_dir": data_for(bundle, tmp_path / "data"), **TRAIN, "patch": [0.5, 0.75]})
+    parser.update({"dataset_dir": data_for(bundle, tmp_path / "data"), **TRAIN, "patch": [0.5, 0.75], "parts": []})
     batch = next(iter(parser.get_parsed_content("train#dataloader")))
     assert batch["image"].shape == batch["label"].shape == (4, 1, 16, 24)
     assert batch["label"].any()
@@ -287,6 +287,7 @@ def test_inference_mask_lies_where_the_network_sees_the_structure(bundle, tmp_pa
         dataset_dir=str(folder),
         output_dir=str(tmp_path / "out"),
         **{**SMALL, "image_size": 96},
+        parts=[],
         network="$lambda x: torch.cat([0.5 - x, x - 0.5], 1) * 20",
         run=["$@evaluator.run()"],
         inferer="$lambda x, network: network(x)",
@@ -568,7 +569,7 @@ def test_largest_parts_are_kept_and_filled_if_asked(bundle, tmp_path, components
     Image.fromarray(phantom(0, 32, 32)[0]).save(tmp_path / "a.png")
     parser = ConfigParser(head(bundle, "inference"))
     parser.update({"bundle_root": str(bundle), "output_dir": str(tmp_path / "o"), "dataset_dir": str(tmp_path)})
-    parser.update({"image_size": 32, "components": components})
+    parser.update({"image_size": 32, "components": components, "parts": []})
     item = parser.get_parsed_content("preprocessing")({"image": str(tmp_path / "a.png")})
     wanted = torch.zeros(32, 32)
     wanted[4:16, 4:16], wanted[8:10, 8:10] = 1, 0  # the largest part, with a hole
