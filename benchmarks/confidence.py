@@ -30,7 +30,7 @@ from cxr_attn_unet.datasets import DatasetError, load_data
 from cxr_attn_unet.files import write_json
 from cxr_attn_unet.io import RadiographError
 from cxr_attn_unet.system import hardware
-from cxr_attn_unet_dev.tools.calibrate import LEAST_LEFT, PROJECTIONS, dice, read_case
+from cxr_attn_unet_dev.tools.calibrate import PROJECTIONS, copies_of, dice, read_case
 from cxr_attn_unet_dev.tools.fit_quality import drawn
 from cxr_attn_unet_dev.tools.measured import Measured
 from cxr_attn_unet_dev.tools.reverse_accuracy import ReverseAccuracy
@@ -75,14 +75,8 @@ def answers_of(
     segmenter: Segmenter, reverse: ReverseAccuracy, structure: str, item: Mapping[str, Any], seed: int
 ) -> list[dict[str, Any]]:
     """True Dice, all estimates of it and what they took in seconds, of all copies of a radiograph."""
-    case = read_case(item)
-    whole = max(1, int((case.truth == 1).sum()))
-    rng = np.random.default_rng((seed, *item["id"].encode()))
     answers = []
-    for kind, spoil in SPOILED.items():
-        copy = spoil(case, rng)
-        if (copy.truth == 1).sum() < LEAST_LEFT * whole:
-            continue
+    for kind, copy in copies_of(item, seed):
         began = time.perf_counter()
         found = segmenter(np.ascontiguousarray(copy.pixels))
         segmented = time.perf_counter()

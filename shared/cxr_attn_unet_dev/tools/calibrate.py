@@ -14,7 +14,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from .fit_quality import drawn
 from .measured import Measured
 from .spoil import SPOILED, Case
 
-__all__ = ["Answer", "dice", "main", "summary"]
+__all__ = ["Answer", "copies_of", "dice", "main", "summary"]
 
 PROJECTIONS = ("eos_drr_ribs",)
 BEST_KNOWN = "jsrt"
@@ -113,6 +113,22 @@ def dice(mask: np.ndarray, truth: np.ndarray) -> float:
     return mask_dice(mask & (truth != IGNORED), truth == 1)
 
 
+def copies_of(item: Mapping[str, Any], seed: int) -> Iterator[tuple[str, Case]]:
+    """A radiograph and its spoiled copies, each with its kind, but those that have lost most of the structure.
+
+    Args:
+        item: of a data list.
+        seed: of the copies.
+    """
+    case = read_case(item)
+    whole = max(1, int((case.truth == 1).sum()))
+    rng = np.random.default_rng((seed, *item["id"].encode()))
+    for kind, spoil in SPOILED.items():
+        copy = spoil(case, rng)
+        if (copy.truth == 1).sum() >= LEAST_LEFT * whole:
+            yield kind, copy
+
+
 def answers_of(segmenter: Segmenter, structure: str, item: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
     """What the network says of all copies of a radiograph, with the kind of each copy.
 
@@ -122,14 +138,8 @@ def answers_of(segmenter: Segmenter, structure: str, item: Mapping[str, Any], se
         item: of a data list.
         seed: of the copies.
     """
-    case = read_case(item)
-    whole = max(1, int((case.truth == 1).sum()))
-    rng = np.random.default_rng((seed, *item["id"].encode()))
     answers = []
-    for kind, spoil in SPOILED.items():
-        copy = spoil(case, rng)
-        if (copy.truth == 1).sum() < LEAST_LEFT * whole:
-            continue
+    for kind, copy in copies_of(item, seed):
         found = segmenter(np.ascontiguousarray(copy.pixels))
         answers.append(
             {
