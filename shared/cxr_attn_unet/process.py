@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
-__all__ = ["prepare_process", "quieten"]
+__all__ = ["prepare_process", "quieten", "without_interruption"]
 
 
 def prepare_process() -> None:
@@ -25,3 +30,38 @@ def quieten() -> None:
     warnings.filterwarnings("ignore")
     for name in ("pydicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def without_interruption() -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM wait: for a few steps that are done all or not at all, and soon.
+
+    A signal that came meanwhile does at the end what it would have done before. Only the main thread is interrupted;
+    in others nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _waits(signal.SIGINT), _waits(signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def _waits(number: signal.Signals) -> Iterator[None]:
+    former = signal.getsignal(number)
+    if former is None:  # of another language than Python, which alone can set it again
+        yield
+        return
+    came = False
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+
+    try:
+        signal.signal(number, remember)
+        yield
+    finally:
+        signal.signal(number, former)
+        if came:
+            signal.raise_signal(number)

@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from test_segment import rows, segment
 
 from cxr_attn_unet import Segmenter
-from cxr_attn_unet.segment import find_inputs
+from cxr_attn_unet.segment import find_inputs, processes
 from cxr_attn_unet.segment.journal import Journal
 from cxr_attn_unet.segment.processes import NoProcessError, ProcessPipeline, _processes
 from cxr_attn_unet.segment.settings import Settings
@@ -157,6 +160,64 @@ def start_and_signal(number: int, radiographs: Path, out: Path, bundles: Path) -
         time.sleep(0.005)
     process.send_signal(number)
     return process.wait(200), process.pid
+
+
+def interrupted_at(number: int, run: Callable[[], object], file: str) -> int | None:
+    """Run with Ctrl-C at the given one of the lines of a file that are reached; that line, or None if it ended first."""
+    reached = 0
+    line = None
+
+    def trace(frame: FrameType, event: str, argument: object) -> object:
+        nonlocal reached, line
+        if frame.f_code.co_filename != file:
+            return None
+        if event == "line":
+            reached += 1
+            if reached == number:
+                line = frame.f_lineno
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        run()
+    except KeyboardInterrupt:
+        return line
+    finally:
+        sys.settrace(None)
+    return None
+
+
+def hangs(number: int, frame: FrameType | None) -> None:
+    pytest.fail("hangs")  # which no "except Exception" takes
+
+
+@pytest.fixture
+def no_hang():
+    """Ends a test that hangs."""
+    former = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(240)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, former)
+
+
+def test_a_run_that_is_interrupted_at_any_line_records_what_is_written(bundles, radiographs, tmp_path, no_hang):
+    """Whatever has a mask is in the journal, and nothing else; and no line waits for an answer that never comes."""
+    good = sorted(path for path in radiographs.iterdir() if path.name.startswith("00000") and path.suffix == ".png")
+    lines = set()
+    for number in count(60):  # from the first answer on
+        out = tmp_path / str(number)
+        found = find_inputs(good[1:], out)
+        interrupted = pipeline(bundles, out)
+        line = interrupted_at(number, lambda: list(interrupted.run(found.inputs)), processes.__file__)
+        if line is None:
+            break
+        lines.add(line)
+        recorded = [record.stem for record in Journal(out / "journal.jsonl").records(["00000"])]
+        assert [f"{stem}_{STRUCTURE}.png" for stem in recorded] == [path.name for path in out.glob("*.png")]
+    assert len(lines) > 10
 
 
 MANY = 300

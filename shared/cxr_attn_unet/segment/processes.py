@@ -20,7 +20,7 @@ import torch
 
 from ..inference.segmentation import Segmentation
 from ..inference.segmenter import Segmenter
-from ..process import prepare_process
+from ..process import prepare_process, without_interruption
 from ..system import free_memory, usable_cores
 from .inputs import Failure, Input
 from .journal import Journal
@@ -161,7 +161,8 @@ class ProcessPipeline:
             return
         for entry in batch:
             self._journal.withdraw(entry.stem)
-        worker.give(batch)
+        with without_interruption():  # what is in hand is what the process has been given
+            worker.give(batch)
 
     def _hear(self) -> Iterator[Outcome]:
         """Wait until a process says something, or ends."""
@@ -169,14 +170,26 @@ class ProcessPipeline:
         for connection in wait([*by_connection]):
             worker = by_connection[connection]  # type: ignore[index]  # no sockets or handles were given
             try:
-                answer = worker.connection.recv()
+                with without_interruption():  # nobody says it again
+                    outcomes = self._take(worker)
             except (EOFError, OSError):
                 yield from self._replace(worker)
-                continue
-            if worker.ready:
-                yield from self._record(worker, answer)
             else:
-                self._admit(worker, answer)
+                yield from outcomes
+
+    def _take(self, worker: _Worker) -> list[Outcome]:
+        """Take what a process says.
+
+        Raises:
+            EOFError: it has ended.
+            OSError: it has ended while it said something.
+            NoProcessError: none is left that could load the segmenter.
+        """
+        answer = worker.connection.recv()
+        if worker.ready:
+            return self._record(worker, answer)
+        self._admit(worker, answer)
+        return []
 
     def _admit(self, worker: _Worker, answer: str | Exception) -> None:
         """Take what a process says when it has loaded the segmenter, or cannot."""
@@ -193,18 +206,18 @@ class ProcessPipeline:
         if not self._workers:
             raise NoProcessError(f"a process {why}. Give --workers 1.")
 
-    def _record(self, worker: _Worker, answer: Answer) -> Iterator[Outcome]:
+    def _record(self, worker: _Worker, answer: Answer) -> list[Outcome]:
         batch, worker.in_hand = worker.in_hand, []
-        for entry, result in zip(batch, answer, strict=True):
-            if isinstance(result, Failure):
-                yield Outcome(entry, result)
-                continue
-            try:
-                self._journal.add(result)
-            except OSError as error:
-                yield Outcome(entry, failure_of(entry, error, "written"))
-            else:
-                yield Outcome(entry)
+        return [self._outcome(entry, result) for entry, result in zip(batch, answer, strict=True)]
+
+    def _outcome(self, entry: Input, result: Record | Failure) -> Outcome:
+        if isinstance(result, Failure):
+            return Outcome(entry, result)
+        try:
+            self._journal.add(result)
+        except OSError as error:
+            return Outcome(entry, failure_of(entry, error, "written"))
+        return Outcome(entry)
 
     def _replace(self, worker: _Worker) -> Iterator[Outcome]:
         """Put another process in the place of one that has ended."""
@@ -227,11 +240,11 @@ class ProcessPipeline:
     def _finish_what_is_in_hand(self) -> None:
         """Record what processes are working on, without anybody who takes the outcomes."""
         for worker in self._workers:
+            if not worker.in_hand:
+                continue
             try:
-                if worker.in_hand:
-                    for _ in self._record(worker, worker.connection.recv()):
-                        pass
-            except Exception:  # it has ended, or was interrupted within an answer: the next run does it again
+                self._record(worker, worker.connection.recv())
+            except Exception:  # it has ended: the next run does it again
                 worker.kill()
 
 
