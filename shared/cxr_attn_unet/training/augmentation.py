@@ -13,10 +13,11 @@ from monai.transforms import (
     RandAffined,
     RandCoarseDropoutd,
     RandGaussianNoised,
-    RandGaussianSharpend,
     RandGaussianSmoothd,
     ScaleIntensityRangePercentilesd,
 )
+
+from ..transforms import RandSharpend
 
 __all__ = ["BatchAugmentation", "of_items"]
 
@@ -26,8 +27,8 @@ OF_BATCHES = (
     RandAffined,
     RandCoarseDropoutd,
     RandGaussianNoised,
-    RandGaussianSharpend,
     RandGaussianSmoothd,
+    RandSharpend,
     ScaleIntensityRangePercentilesd,
 )
 

@@ -13,6 +13,7 @@ from .parts import LabelSidesd, RandMirrord
 from .percentiles import FastPercentilesd
 from .projective import RandTiltd
 from .resize import ResizeLongestd
+from .sharpen import RandSharpend
 from .split_parts import SplitPartsd
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RandFilmCurved",
     "RandMirrord",
     "RandMoveStructured",
+    "RandSharpend",
     "RandTiltd",
     "ResizeLongestd",
     "ResizeMaskd",
