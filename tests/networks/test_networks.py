@@ -25,6 +25,7 @@ NAMES = [
     "double_spatial_attention_unet",
     "full_spatial_attention_unet",
     "efficientnet_attention_unet",
+    "two_scale_attention_unet",
 ]
 PUBLISHED_SKELETON = ["unet", *(name for name in NAMES[:9] if "attention" in name)]
 SQUARE_ONLY = {"spatial_attention_unet", "double_spatial_attention_unet"}
@@ -55,9 +56,9 @@ def allowed_sizes(name):
     return [(h, w) for h, w in SIZES if h == w or name not in SQUARE_ONLY]
 
 
-def test_the_registry_holds_the_ten():
+def test_the_registry_holds_them_all():
     assert list(NETWORKS) == NAMES
-    assert len(set(NETWORKS.values())) == 10
+    assert len(set(NETWORKS.values())) == 11
 
 
 @every_network

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -162,8 +162,12 @@ def start_and_signal(number: int, radiographs: Path, out: Path, bundles: Path) -
     return process.wait(200), process.pid
 
 
-def interrupted_at(number: int, run: Callable[[], object], file: str) -> int | None:
-    """Run with Ctrl-C at the given one of the lines of a file that are reached; that line, or None if it ended first."""
+def interrupted_at(number: int, outcomes: Iterator, file: str) -> int | None:
+    """Go through outcomes, with Ctrl-C at the given one of the lines of a file that are reached.
+
+    Returns:
+        that line, or ``None`` where the end came first.
+    """
     reached = 0
     line = None
 
@@ -181,7 +185,8 @@ def interrupted_at(number: int, run: Callable[[], object], file: str) -> int | N
 
     sys.settrace(trace)
     try:
-        run()
+        for _ in outcomes:
+            pass
     except KeyboardInterrupt:
         return line
     finally:
@@ -210,8 +215,7 @@ def test_a_run_that_is_interrupted_at_any_line_records_what_is_written(bundles, 
     for number in count(60):  # from the first answer on
         out = tmp_path / str(number)
         found = find_inputs(good[1:], out)
-        interrupted = pipeline(bundles, out)
-        line = interrupted_at(number, lambda: list(interrupted.run(found.inputs)), processes.__file__)
+        line = interrupted_at(number, pipeline(bundles, out).run(found.inputs), processes.__file__)
         if line is None:
             break
         lines.add(line)

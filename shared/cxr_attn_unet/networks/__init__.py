@@ -21,6 +21,7 @@ from .efficientnet_unet import EfficientNetAttentionUNet
 from .encoder_unets import ResNetUNet18, ResNetUNet34, ResNetUNet50, SwinUNetBase
 from .folding import fold_batch_norm
 from .gates import GATES, Gate, register_gate
+from .two_scale_unet import TwoScaleAttentionUNet
 
 # those of the published comparison
 COMPARED: dict[str, type[SegmentationNetwork]] = {
@@ -37,6 +38,7 @@ COMPARED: dict[str, type[SegmentationNetwork]] = {
 NETWORKS: dict[str, type[SegmentationNetwork]] = {
     **COMPARED,
     "efficientnet_attention_unet": EfficientNetAttentionUNet,
+    "two_scale_attention_unet": TwoScaleAttentionUNet,
 }
 for _name, _class in NETWORKS.items():
     _class.registered_name = _name  # type: ignore[attr-defined]
@@ -100,6 +102,7 @@ __all__ = [
     "SpatialAttentionUNet",
     "SwinUNetBase",
     "ThreeHeadAttentionUNet",
+    "TwoScaleAttentionUNet",
     "UNet",
     "build_network",
     "fold_batch_norm",

@@ -171,6 +171,14 @@ class EfficientNetAttentionUNet(SegmentationNetwork):
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """See :meth:`SegmentationNetwork.logits`."""
+        x, below = self.decode(image)
+        logits = self.head(self.expand(x))
+        if self.out_channels > 2:
+            logits = torch.cat([logits, self.parts_logits(x, below)], dim=1)
+        return logits
+
+    def decode(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The decoder's features of an image, at 1/2 of its size and at 1/4."""
         features = self.encoder(image)
         x = self.bottleneck(features[6])
         g = x
@@ -181,13 +189,32 @@ class EfficientNetAttentionUNet(SegmentationNetwork):
         for level in self.decoder:
             below = x
             x, g = level(x, skips.pop(), g)
-        logits = self.head(self.expand(x))
-        if self.out_channels > 2:
-            coarse = F.interpolate(below, scale_factor=2.0, mode="nearest")
-            parts = self.parts(torch.cat([x, coarse], dim=1))
-            parts = F.interpolate(parts, scale_factor=2.0, mode="bilinear", align_corners=False)
-            logits = torch.cat([logits, parts], dim=1)
-        return logits
+        return x, below
+
+    def parts_logits(self, x: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+        """Logits of the parts at the image's size, from what :meth:`decode` gives."""
+        coarse = F.interpolate(below, scale_factor=2.0, mode="nearest")
+        parts = self.parts(torch.cat([x, coarse], dim=1))
+        return F.interpolate(parts, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class EfficientNetParts(EfficientNetAttentionUNet):
+    """The parts alone: an :class:`EfficientNetAttentionUNet` without the outputs of background and structure.
+
+    Args:
+        in_channels: channels of the image.
+        parts: their number; logits are ``(N, parts, H, W)``.
+        width: see :class:`EfficientNetAttentionUNet`.
+    """
+
+    def __init__(self, in_channels: int, parts: int, width: int):
+        super().__init__(in_channels, 2 + parts, width)
+        del self.expand, self.head
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """See :meth:`SegmentationNetwork.logits`."""
+        x, below = self.decode(image)
+        return self.parts_logits(x, below)
 
 
 def _imagenet() -> Mapping[str, torch.Tensor]:

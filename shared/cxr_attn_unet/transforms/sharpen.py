@@ -65,7 +65,7 @@ class RandSharpend(RandomizableTransform, MapTransform):
 
 
 def _blurred(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """An image ``(C, H, W)`` after a Gaussian blur of a standard deviation in pixels; beyond its border it is as there."""
+    """An image ``(C, H, W)`` after a Gaussian blur; beyond its border it goes on as at it."""
     factor = max(1.0, sigma / PIXELS)
     size = [math.ceil(side / factor) for side in image.shape[1:]]
     small = F.interpolate(image[None], size, mode="area")
