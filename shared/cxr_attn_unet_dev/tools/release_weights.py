@@ -2,7 +2,8 @@
 
 The weights of runs that were fine-tuned from the same start can be averaged, which is often better than each of them
 (Wortsman et al., Model soups, ICML 2022). Half precision halves the file; the network computes in full precision as
-before. The weights must fit the network of the bundle's inference.json; their checksum goes into its metadata.json, as
+before. The weights of a Two-Scale Attention U-Net may come from two runs, one of the structure's network and one of the
+parts'. The weights must fit the network of the bundle's inference.json; their checksum goes into its metadata.json, as
 do the names of the network's channels.
 """
 
@@ -22,7 +23,9 @@ from cxr_attn_unet.networks.checkpoint import check_fit, describe_mismatch, read
 from ..configs import channel_def
 from ..json_style import read_json, write_styled_json
 
-__all__ = ["average", "release"]
+__all__ = ["average", "joined", "release"]
+
+ONLY_STRUCTURE = ("expand.", "head.")  # in an EfficientNet Attention U-Net, what makes background and structure
 
 
 def average(paths: Sequence[str | Path]) -> dict[str, torch.Tensor]:
@@ -44,6 +47,18 @@ def average(paths: Sequence[str | Path]) -> dict[str, torch.Tensor]:
         else:
             mean[name] = value
     return mean
+
+
+def joined(structure: Mapping[str, torch.Tensor], parts: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of a Two-Scale Attention U-Net.
+
+    Args:
+        structure: of a Three-Head Attention U-Net.
+        parts: of an EfficientNet Attention U-Net of three quarters of its width, with outputs for the parts.
+    """
+    state = {f"structure.{name}": value for name, value in structure.items()}
+    state.update({f"parts.{name}": value for name, value in parts.items() if not name.startswith(ONLY_STRUCTURE)})
+    return state
 
 
 def release(state: Mapping[str, torch.Tensor], bundle: Path) -> Path:
@@ -101,9 +116,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("weights", nargs="+", help="model.pt of each run")
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--parts_weights", nargs="+", help="model.pt of each run of the network of the parts")
     options = parser.parse_args(arguments)
     try:
-        path = release(average(options.weights), options.bundle)
+        state = average(options.weights)
+        if options.parts_weights:
+            state = joined(state, average(options.parts_weights))
+        path = release(state, options.bundle)
     except (FileNotFoundError, RuntimeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

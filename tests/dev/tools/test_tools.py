@@ -157,6 +157,16 @@ def test_release_weights_names_the_channels_of_parts(tmp_path):
     assert (output["num_channels"], output["channel_def"]["3"]) == (4, "left_lung")
 
 
+def test_release_weights_joins_the_networks_of_a_structure_and_of_its_parts():
+    structure = build_network("three_head_attention_unet", width=4)
+    parts = build_network("efficientnet_attention_unet", width=3, out_channels=5)
+    both = build_network("two_scale_attention_unet", width=4, out_channels=5)
+    both.load_state_dict(release_weights.joined(structure.state_dict(), parts.state_dict()))
+    for name, value in structure.state_dict().items():
+        assert torch.equal(both.structure.state_dict()[name], value)
+    assert torch.equal(both.parts.parts[1].weight, parts.parts[1].weight)
+
+
 def test_a_released_network_with_parts_fits_its_metadata_and_scripts(tmp_path):
     bundle = write_bundle(tmp_path, "lungs")
     names = ("channels", "network")
