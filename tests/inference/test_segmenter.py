@@ -139,6 +139,13 @@ def test_views(heart):
     assert 0.9 < dice(averaged.masks["heart"], heart(FILE).masks["heart"]) < 1
 
 
+def test_a_network_that_need_not_tell_parts_apart_gives_the_same_mask():
+    radiograph = REPOSITORY / "examples" / "open_radiographs" / "00cfd1c1.png"
+    one, other = (Segmenter.from_bundles(["lungs"], device="cpu", parts=parts)(radiograph) for parts in (True, False))
+    assert np.array_equal(one.masks["lungs"], other.masks["lungs"])
+    assert other.parts == {}
+
+
 def test_batches_of_several_shapes(heart):
     one, other = (Radiograph(pixels.astype(np.float32), "array") for pixels in (PIXELS, PIXELS[:, 20:]))
     together = heart.segment([one, other])

@@ -44,3 +44,20 @@ def test_parts_begin_improbable(network):
 
 def test_without_parts_it_is_the_network_of_the_structure():
     assert list(build_network(NAME, width=4).parts.parameters()) == []
+
+
+@pytest.mark.parametrize("name", [NAME, "efficientnet_attention_unet"])
+@torch.no_grad()
+def test_a_network_without_parts_gives_the_same_structure(name):
+    torch.manual_seed(0)
+    network = build_network(name, width=4, out_channels=26).eval()
+    image = torch.rand(1, 1, 64, 64)
+    alone = network.without_parts()
+    assert torch.equal(alone(image), network(image)[:, :2])
+    assert not alone.training
+    assert sum(p.numel() for p in alone.parameters()) < sum(p.numel() for p in network.parameters())
+
+
+def test_a_network_that_has_no_parts_is_itself():
+    network = build_network("efficientnet_attention_unet", width=4)
+    assert network.without_parts() is network

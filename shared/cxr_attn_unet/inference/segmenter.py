@@ -48,7 +48,7 @@ from ..files import sha256
 from ..io import Radiograph, RadiographError, read_radiograph
 from ..io.limits import check_max_pixels
 from ..io.radiograph import check_pixels
-from ..networks import fold_batch_norm, load_weights
+from ..networks import SegmentationNetwork, fold_batch_norm, load_weights
 from ..output import Field, upright_field
 from ..statistics import mask_dice
 from ..structures import BUNDLE_SUFFIX, REGISTRY, Part, in_registry_order, parts_named, parts_of
@@ -259,7 +259,7 @@ class Segmenter:
         if not trust:
             check_trusted(folders)
         steps: dict[bytes, Callable] = {}
-        models = [_load(folder, chosen, engine, steps) for folder in folders]
+        models = [_load(folder, chosen, engine, steps, parts) for folder in folders]
         if parts:
             _check_parts(models)
         return cls(models, chosen, threshold, tta, parts, max_pixels)
@@ -520,7 +520,7 @@ def _bundles_root(bundles: str | os.PathLike | None) -> Path:
     return bundles_folder() if bundles is None else Path(bundles)
 
 
-def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Callable]) -> _Model:
+def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Callable], with_parts: bool) -> _Model:
     """A bundle, ready to run.
 
     Args:
@@ -528,13 +528,17 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
         device: where its network runs.
         engine: what runs it.
         known: steps of preprocessing that bundles loaded before have; those of this one are added.
+        with_parts: whether parts are told apart; otherwise the network does not make them.
     """
     parser = _read_configs(root)
     parser["bundle_root"] = str(root)
     parser["device"] = device
     try:
         weights = Path(parser.get_parsed_content("checkpoint"))
-        network = fold_batch_norm(load_weights(parser.get_parsed_content("network"), weights).eval())
+        network = load_weights(parser.get_parsed_content("network"), weights).eval()
+        if not with_parts:
+            network = _without_parts(network, parser)
+        network = fold_batch_norm(network)
         preprocessing = parser.get_parsed_content("preprocessing")
         postprocessing = parser.get_parsed_content("postprocessing")
         inferer = parser.get_parsed_content("inferer")
@@ -559,7 +563,7 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
         parts=parts,
         version=version,
         preprocessing=steps,
-        network=with_engine(network, engine, identity),
+        network=with_engine(network, engine, identity if parts else f"{identity} without parts"),
         inferer=inferer,
         postprocessing=before_writing,
         amp=amp,
@@ -568,6 +572,16 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
         checksum=checksum,
         curve=curve_of(structure, checksum),
     )
+
+
+def _without_parts(network: torch.nn.Module, parser: ConfigParser) -> torch.nn.Module:
+    """The network that makes background and structure alone, if that saves something; the configs are told."""
+    if not isinstance(network, SegmentationNetwork):
+        return network
+    alone = network.without_parts()
+    if alone is not network:
+        parser["parts"] = []
+    return alone
 
 
 def _read_configs(root: Path) -> ConfigParser:

@@ -101,6 +101,13 @@ class SegmentationNetwork(nn.Module):
         padded = F.pad(image, [0, right, 0, bottom], mode="replicate")
         return self.logits(padded)[:, :, :height, :width]
 
+    def without_parts(self) -> "SegmentationNetwork":
+        """A network with the same logits of background and structure that makes none of parts, to save their time.
+
+        This one, where it has none, or nothing that could be saved.
+        """
+        return self
+
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Logits of an image whose sides are multiples of ``self.multiple``; same height and width."""
         raise NotImplementedError

@@ -177,6 +177,15 @@ class EfficientNetAttentionUNet(SegmentationNetwork):
             logits = torch.cat([logits, self.parts_logits(x, below)], dim=1)
         return logits
 
+    def without_parts(self) -> SegmentationNetwork:
+        """See :meth:`SegmentationNetwork.without_parts`."""
+        if self.out_channels <= 2:
+            return self
+        alone = EfficientNetAttentionUNet(self.in_channels, 2, self.width, self.options["gate"])
+        state = {name: value for name, value in self.state_dict().items() if not name.startswith("parts.")}
+        alone.load_state_dict(state)
+        return alone.train(self.training)
+
     def decode(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The decoder's features of an image, at 1/2 of its size and at 1/4."""
         features = self.encoder(image)

@@ -33,6 +33,10 @@ class TwoScaleAttentionUNet(SegmentationNetwork):
         if out_channels > 2:
             self.parts = EfficientNetParts(in_channels, out_channels - 2, max(2, round(PARTS_WIDTH * width)))
 
+    def without_parts(self) -> SegmentationNetwork:
+        """See :meth:`SegmentationNetwork.without_parts`."""
+        return self.structure
+
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """See :meth:`SegmentationNetwork.logits`."""
         structure = self.structure(image)
