@@ -11,6 +11,7 @@ from PIL import Image
 
 from conftest import REPOSITORY, run_inference
 from cxr_attn_unet import Segmenter
+from cxr_attn_unet.inference import segmenter as segmenter_module
 from cxr_attn_unet.io import read_mask
 from cxr_attn_unet.networks import load_weights
 from part_bundles import RIBS, lung_masks, picture_of, rib_masks, write_bundle
@@ -39,6 +40,25 @@ def ribs(bundles):
 @pytest.fixture(scope="module")
 def found(ribs):
     return ribs(PICTURE)
+
+
+# two parts at six pixels: sure, sure of both, unsure, improbable, outside of the structure, unsure of both
+PROBABILITIES = torch.tensor([[[0.9, 0.8, 0.3, 0.05, 0.9, 0.2]], [[0.1, 0.7, 0.2, 0.02, 0.1, 0.4]]])
+STRUCTURE = np.array([[True, True, True, True, False, True]])
+
+
+def overlapping(probabilities):
+    return [mask[0].tolist() for mask in segmenter_module._overlapping(torch.Tensor.numpy, probabilities, STRUCTURE)]
+
+
+def test_parts_may_overlap_and_unsure_pixels_are_of_the_most_probable_part():
+    first, second = overlapping(PROBABILITIES)
+    assert first == [True, True, True, False, False, False]
+    assert second == [False, True, False, False, False, True]
+
+
+def test_a_part_that_is_nowhere_probable_is_not_found():
+    assert not any(overlapping(0.6 * PROBABILITIES)[1])
 
 
 @pytest.mark.parametrize("name", RIBS)
