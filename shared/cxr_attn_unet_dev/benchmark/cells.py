@@ -94,7 +94,9 @@ class Cell:
             **self.protocol.networks.get(self.network, {}),
             **self.changes,
         }
-        return [{**stage, **common, "network_name": self.network, "seed": self.seed} for stage in recipe]
+        # networks are compared on whole structures, whatever parts the bundle's own tells apart
+        own = {"network_name": self.network, "parts": [], "seed": self.seed}
+        return [{**stage, **common, **own} for stage in recipe]
 
 
 def load_protocol(name: str) -> Protocol:

@@ -115,6 +115,11 @@ def test_modern_is_the_recipe():
     assert [stage["image_size"] for stage in cell.stages()] == [stage["image_size"] for stage in recipe]
 
 
+@pytest.mark.parametrize("protocol", ["small", "modern", "published"])
+def test_networks_are_compared_without_parts(protocol):
+    assert all(stage["parts"] == [] for stage in Cell(load_protocol(protocol), "unet", "lungs").stages())
+
+
 @pytest.mark.parametrize("protocol", ["small", "published"])
 def test_result_of_a_cell(data, tmp_path, protocol):
     cell = tiny(protocol=protocol, epochs=1)
