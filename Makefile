@@ -30,7 +30,7 @@ FAST_TESTS := tests/io tests/transforms tests/networks tests/output tests/analys
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow soak test-package coverage lint train retrain segment evaluate bundles package
+.PHONY: help setup demo test test-slow soak soak-label test-package coverage lint train retrain segment evaluate bundles package
 .PHONY: release push-hub label test-label test-deploy test-viewer table sbom audit test-versions clean
 
 help: ## this list
@@ -68,6 +68,10 @@ test-slow: setup ## the slow tests as well
 
 soak: setup ## hours of damaged files, kills and long runs, for docs/reliability.md; ARGS=tests/soak/NAME.py runs a part
 	@$(PY) -m pytest -m soak --timeout 0 $(or $(ARGS),tests/soak)
+
+soak-label: .venv-label/.ready ## kills of the label app's training, in MONAI Label's environment
+	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -m pytest -m soak --timeout 0 \
+	  tests/soak/test_soak_kills.py -k label_app $(ARGS)
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check .
@@ -172,6 +176,7 @@ test-label: .venv-label/.ready ## that server, driven over REST through every mo
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_access.py build/label
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -W ignore tests/acceptance/label_archive.py build/label
 	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -m pytest tests/test_new_structure.py -k label_app
+	PYTHONPATH="$(CURDIR)/apps/monailabel/site" .venv-label/bin/python -m pytest -m "not soak" tests/test_kills.py -k label_app
 
 .venv-deploy/.ready: apps/monai_deploy/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-deploy

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,20 @@ import cxr_attn_unet.datasets.__main__
 import cxr_attn_unet.training.recipe
 from conftest import REPOSITORY, write_folder
 from cxr_attn_unet.__main__ import main
+from cxr_attn_unet.bundle import cause_of
+from cxr_attn_unet.networks.checkpoint import unfinished_training
 from cxr_attn_unet.structures import part_names
+from cxr_attn_unet.training.handlers.checkpoints import read_last
 from cxr_attn_unet_dev.benchmark.cells import Cell, Protocol
 from cxr_attn_unet_dev.benchmark.run import run_in_process
 from part_bundles import lung_masks, picture_of, write_bundle
+from tiny_bundle import STRUCTURE, write_tiny_bundle
+
+# it has an environment of its own: make test-label
+HAS_MONAI_LABEL = importlib.util.find_spec("monailabel") is not None
+if HAS_MONAI_LABEL:
+    sys.path.insert(0, str(REPOSITORY / "apps" / "monailabel"))
+    import lib.tasks
 
 
 def segment(*arguments: str) -> int:
@@ -41,8 +53,49 @@ def benchmark(data: str, results: str, runs: str) -> int:
     return 0  # it ends the process itself
 
 
-# events of TensorBoard end in a number; weights that an interrupted run had begun with are kept beside the new ones
-WITHOUT = ("lock", ".0", ".previous.pt", ".previous.json")
+EPOCHS = 3  # of the label app's training
+
+
+class FinalLabels:
+    """All that a training asks of MONAI Label's datastore."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def datalist(self) -> list[dict[str, str]]:
+        labels = sorted((self._data / "masks" / STRUCTURE).iterdir())
+        return [{"image": str(self._data / "images" / path.name), "label": str(path)} for path in labels]
+
+
+def train_in_label_app(bundle: str, data: str, made: str) -> int:
+    """Train the label app's own copy of a bundle, as its server does for a request."""
+    own = Path(made) / "model" / Path(bundle).name
+    try:
+        if not own.is_dir():
+            copy = own.with_name(".new")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(bundle, copy)
+            copy.rename(own)
+        if _has_trained(own):
+            return 0  # asked for once more, it would train these weights further
+        request = {"model": own.name, "max_epochs": EPOCHS, "val_split": 0.3, "device": "cpu", "multi_gpu": False}
+        lib.tasks.FINE_TUNING_RATE = 0.02  # at its own rate, so few steps make no better weights
+        lib.tasks.BundleTrainer(str(own), {})(request, FinalLabels(Path(data)))
+    except Exception as error:
+        print(cause_of(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _has_trained(bundle: Path) -> bool:
+    last = bundle / "eval" / "last.pt"
+    if not last.is_file() or read_last(last)["run"]["epoch"] < EPOCHS:
+        return False
+    return unfinished_training(bundle / "models" / "model.pt") is None
+
+
+# events of TensorBoard end in a number; weights of an interrupted run are kept beside the new ones
+WITHOUT = ("lock", ".0", ".unfinished.pt", ".unfinished.json")
 
 
 @dataclass(frozen=True)
@@ -99,9 +152,18 @@ def case_of_benchmark(folder: Path) -> Case:
     return Case(benchmark, lambda out: [data, out / "made" / "results", out / "made" / "runs"], WITHOUT, keys, 20_000)
 
 
+def case_of_label_app(folder: Path) -> Case:
+    bundle = write_tiny_bundle(folder / "bundles")
+    data = write_folder(folder / "data", STRUCTURE, 10)
+    # the state names what was asked for by paths and times
+    without = (*WITHOUT, ".1", "last.pt")
+    return Case(train_in_label_app, lambda out: [bundle, data, out / "made"], without, ("network",), 1_000_000)
+
+
 CASES = {
     "segment": case_of_segment,
     "data": case_of_data,
     "training": case_of_training,
     "benchmark": case_of_benchmark,
+    **({"label_app": case_of_label_app} if HAS_MONAI_LABEL else {}),
 }

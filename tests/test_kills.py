@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from cxr_attn_unet.files import claimed
-from killed import contents, finish, kill, parts
+from killed import contents, finish, kill, parts, prepare
 from killed_commands import CASES
 
 SEED = 0
 
 
 # trainings take longer
-SLOW = ("training", "benchmark")
+SLOW = ("training", "benchmark", "label_app")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in CASES]
 
 
@@ -28,6 +28,7 @@ def case(request, tmp_path_factory):
 def uninterrupted(case, tmp_path_factory):
     """What an uninterrupted run makes, and the seconds that it takes."""
     folder = tmp_path_factory.mktemp("uninterrupted")
+    prepare(folder / "log")
     begin = time.monotonic()
     assert finish(case.command, case.arguments(folder), folder / "log") == 0, (folder / "log").read_text()
     return contents(folder / "made", case.without, case.keys), time.monotonic() - begin

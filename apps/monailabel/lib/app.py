@@ -63,7 +63,8 @@ class ChestRadiographApp(MONAILabelApp):
             if not folder.is_dir():
                 temporary = folder.with_name(f".{name}.new")
                 shutil.rmtree(temporary, ignore_errors=True)
-                shutil.copytree(source / name, temporary, ignore=shutil.ignore_patterns("eval", "data", "*.previous.*"))
+                left_out = shutil.ignore_patterns("eval", "data", "*.previous.*", "*.unfinished.*")
+                shutil.copytree(source / name, temporary, ignore=left_out)
                 temporary.rename(folder)
         super().__init__(
             app_dir=app_dir,

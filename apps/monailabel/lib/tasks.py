@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -17,11 +19,13 @@ from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.tasks.train.bundle import BundleTrainTask
 from PIL import Image
 
-from cxr_attn_unet.files import written
+from cxr_attn_unet import __version__
+from cxr_attn_unet.files import sha256, written
 from cxr_attn_unet.inference import Segmenter
 from cxr_attn_unet.io import RadiographError, read_labels
 from cxr_attn_unet.output import label_map
 from cxr_attn_unet.structures import label_values
+from cxr_attn_unet.training.handlers.checkpoints import how_to_begin
 
 from .archive import ArchiveDatastore
 from .labels import write_label
@@ -119,6 +123,9 @@ class BundleTrainer(BundleTrainTask):
 
     They are validated before the first epoch; only better ones replace them (and those from before stay beside them,
     as ``model.previous.pt``). Label maps of several structures are split: the bundle learns from its own structure.
+
+    A training that was stopped, and is asked for again with the same labels, goes on after its last whole epoch and
+    ends as it would have ended. With other labels it begins anew, from the best weights so far.
     """
 
     def __init__(self, path: str, conf: dict[str, str]) -> None:
@@ -142,13 +149,13 @@ class BundleTrainer(BundleTrainTask):
                 f"no final label of the {self.structure} to train on. Submit some first, made with the model of the "
                 f"{self.structure} or of all structures. {' '.join(problems)}"
             )
-        return items
+        return _in_order(items)
 
     def _fetch_archived(self, datastore: ArchiveDatastore) -> list[dict[str, str]]:
         items = datastore.masks_of(self.structure)
         if not items:
             raise ValueError(f"the archive has no final label of the {self.structure} to train on. Submit some first.")
-        return items
+        return _in_order(items)
 
     def _own_label(self, item: dict[str, str]) -> str:
         """The label, or for a map of several structures a file of this bundle's structure alone."""
@@ -176,10 +183,52 @@ class BundleTrainer(BundleTrainTask):
         if overrides.get("validate#dataset#data") == []:
             # nothing to validate on: the weights of the last epoch are saved
             handlers = [handler for handler in handlers if handler["_target_"] != "ValidationHandler"]
-        for handler in handlers:
-            if handler["_target_"] == "ValidationHandler":
-                handler["exec_at_start"] = True
-        overrides["train#handlers"] = handlers
         overrides["learning_rate"] = FINE_TUNING_RATE
         overrides["batch_size"] = max(1, min(8, len(overrides["train#dataset#data"])))
+
+        by_name = {handler["_target_"].rpartition(".")[2]: handler for handler in handlers}
+        loader, checkpoints = by_name.get("CheckpointLoader"), by_name["Checkpoints"]
+        weights, last = Path(self.bundle_path) / "models" / "model.pt", Path(self.bundle_path) / "eval" / "last.pt"
+        overrides["resume"] = False
+        if loader is not None and Path(loader["load_path"]) == weights:
+            start, checkpoints["request"], overrides["resume"] = how_to_begin(
+                weights, last, lambda path: self._request(overrides, path)
+            )
+            loader["load_path"] = str(start)
+        if "ValidationHandler" in by_name:
+            # the weights that a training is resumed with were validated when it began
+            by_name["ValidationHandler"]["exec_at_start"] = not overrides["resume"]
+        overrides["train#handlers"] = handlers
         return overrides
+
+    def _request(self, overrides: dict[str, Any], weights: Path) -> str:
+        """All that a training depends on, as the SHA-256 of a text.
+
+        Args:
+            overrides: of the config.
+            weights: that it starts from.
+        """
+        listed = {}
+        for purpose in ("train", "validate"):
+            # -1 asks for the data of the bundle itself, and overrides nothing
+            listed[purpose] = [_identity_of(item) for item in overrides.get(f"{purpose}#dataset#data") or ()]
+        left_out = ("bundle_root", "resume", "train#dataset#data", "validate#dataset#data", "train#handlers")
+        content = {
+            "data": listed,
+            "overrides": {key: value for key, value in overrides.items() if key not in left_out},
+            "config": sha256(self.bundle_config_path),
+            "package": __version__,
+            "weights": sha256(weights),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _in_order(items: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """By name, so that the same labels are trained and validated on when the same training is asked for again."""
+    return sorted(items, key=lambda item: (item["image"], item["label"]))
+
+
+def _identity_of(item: dict[str, str]) -> list[Any]:
+    """What changes when a radiograph or its label does: the radiograph may be large, and the label may be corrected."""
+    radiograph = os.stat(item["image"])
+    return [item["image"], radiograph.st_size, radiograph.st_mtime_ns, sha256(item["label"])]

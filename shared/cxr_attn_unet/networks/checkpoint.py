@@ -9,6 +9,7 @@ a bundle is shipped with have theirs in ``configs/metadata.json``, under ``weigh
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -180,12 +181,13 @@ def record_of(path: str | Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def save_weights(network: nn.Module, path: str | Path) -> None:
+def save_weights(network: nn.Module, path: str | Path, unfinished: Mapping[str, Any] | None = None) -> None:
     """Write the state dict of a network, and the record of it beside it; at no time do the two disagree.
 
     Args:
         network: the network.
         path: such as ``models/model.pt``, whose record is ``models/model.json``.
+        unfinished: of weights that a training has still to better, see :func:`unfinished_training`.
 
     Raises:
         OSError: one of them cannot be written.
@@ -198,7 +200,70 @@ def save_weights(network: nn.Module, path: str | Path) -> None:
             "before": sha256(target) if target.is_file() else None,  # what lies there until the last moment
             "network": _settings_of_network(network) or {"name": type(network).__name__},
         }
+        if unfinished is not None:
+            record["unfinished"] = dict(unfinished)
         write_json(target.with_suffix(".json"), record)
+
+
+def unfinished_training(path: str | Path) -> dict[str, Any] | None:
+    """What is on record of the training that wrote a weight file and has not come to its end; ``None`` if it has.
+
+    Args:
+        path: such as ``models/model.pt``.
+
+    Returns:
+        ``previous``, the SHA-256 of the weights that stood there before that training, or ``None`` if there were none,
+        and ``request``, what the training was asked for, or ``None`` if it was not said.
+    """
+    record = _record_beside(path)
+    unfinished = record.get("unfinished")
+    if not isinstance(unfinished, dict) or not Path(path).is_file():
+        return None
+    digest = sha256(path)
+    # the record is written before the weights, so these can be those from before the training, or are somebody else's
+    if digest == unfinished.get("previous") or digest not in (record.get("sha256"), record.get("before")):
+        return None
+    return {"previous": unfinished.get("previous"), "request": unfinished.get("request")}
+
+
+def finish_training(path: str | Path) -> None:
+    """Put on record that the training that wrote a weight file has come to its end.
+
+    Args:
+        path: such as ``models/model.pt``.
+    """
+    record = _record_beside(path)
+    if "unfinished" in record:
+        del record["unfinished"]
+        write_json(Path(path).with_suffix(".json"), record)
+
+
+def copy_weights(source: Path, target: Path) -> None:
+    """Copy a weight file and the record beside it, so that at no time the two copies disagree.
+
+    Args:
+        source: such as ``models/model.pt``.
+        target: such as ``models/model.previous.pt``.
+    """
+    record = _record_beside(source)
+    digest = sha256(source)
+    if record.get("sha256") == digest:
+        record = {"sha256": digest, "network": record["network"]}
+        record["before"] = sha256(target) if target.is_file() else None
+        write_json(target.with_suffix(".json"), record)
+    else:
+        target.with_suffix(".json").unlink(missing_ok=True)  # that of other weights
+    with written(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _record_beside(path: str | Path) -> dict[str, Any]:
+    """The record of a weight file in its folder; empty if there is none, or if it cannot be read."""
+    try:
+        record = json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and {"sha256", "network"} <= set(record) else {}
 
 
 def load_weights(network: Network, path: str | Path) -> Network:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,23 @@ import torch
 from ignite.engine import Engine, Events
 
 from ...bundle import is_main_process
-from ...files import claimed, remove_parts, written
+from ...files import claimed, remove_parts, sha256
 from ...networks import save_weights
-from ...networks.checkpoint import read_checkpoint, write_checkpoint
+from ...networks.checkpoint import (
+    copy_weights,
+    finish_training,
+    read_checkpoint,
+    unfinished_training,
+    write_checkpoint,
+)
 
-__all__ = ["Checkpoints", "read_last"]
+__all__ = ["Checkpoints", "how_to_begin", "read_last"]
 
 logger = logging.getLogger(__name__)
 # of the folders that this process writes to, by path
 _claims: dict[Path, ExitStack] = {}
 _OF_A_RUN = {"epoch", "iteration", "epochs", "iterations an epoch", "best"}
+PREVIOUS, UNFINISHED = ".previous.pt", ".unfinished.pt"
 
 
 def read_last(path: str | os.PathLike) -> dict[str, Any]:
@@ -44,12 +50,48 @@ def read_last(path: str | os.PathLike) -> dict[str, Any]:
     return state
 
 
+def how_to_begin(weights_path: Path, last_path: Path, request: Callable[[Path], str]) -> tuple[Path, str, bool]:
+    """How to train so that a training that was stopped, and is asked for again, gives what it would have given.
+
+    Args:
+        weights_path: of :class:`Checkpoints`; the training starts from these weights.
+        last_path: of :class:`Checkpoints`.
+        request: a text for all that a training depends on, if it starts from the weights in a file.
+
+    Returns:
+        the weights to start from, the request, and whether there is a state of this request to resume from. The
+        weights are not those of ``weights_path`` where the training was stopped so early that there is no state of it,
+        but has put its own weights there.
+    """
+    unfinished = unfinished_training(weights_path)
+    begun = None if unfinished is None else unfinished["request"]
+    start, asked = weights_path, request(weights_path)
+    for earlier in (weights_path.with_suffix(PREVIOUS), weights_path.with_suffix(UNFINISHED)):
+        if begun is not None and earlier.is_file() and request(earlier) == begun:
+            start, asked = earlier, begun
+    return start, asked, _is_to_resume(last_path, asked, asked == begun)
+
+
+def _is_to_resume(last_path: Path, request: str, is_unfinished: bool) -> bool:
+    if not last_path.is_file():
+        return False
+    try:
+        run = read_last(last_path)["run"]
+    except ValueError as error:
+        logger.warning(f"{error} It is started again now.")
+        return False
+    has_more_to_do = run["epoch"] < run["epochs"] or run["best"] is None or is_unfinished
+    return run.get("request") == request and has_more_to_do
+
+
 class Checkpoints:
     """Save the best weights after each validation and the whole state after each epoch; resume from the latter.
 
     Both are written to a temporary name first, so an interrupted run never leaves half a file, which is why this is
     not MONAI's ``CheckpointSaver``. Weights that stood at ``weights_path`` before the run are kept beside it as
-    ``*.previous.pt``. A run without any validation saves its weights when it ends.
+    ``*.previous.pt``, or, where they are those of a run that was stopped before its end, as ``*.unfinished.pt``: so the
+    weights that stood there before that one stay. A run without any validation saves its weights when it ends. The
+    state of a run before, at ``last_path``, is kept as ``*.previous.pt``, so that no run is resumed from it by mistake.
 
     The folders of both are this process's alone until the run has completed or the process has ended, see
     :func:`cxr_attn_unet.files.claimed`; a run in another process is refused. What a run that was killed was just
@@ -63,6 +105,7 @@ class Checkpoints:
         weights: the network to save as the best: the one that ``evaluator`` judges.
         evaluator: validation engine whose key metric decides what is best; more is better.
         resume: continue from ``last_path``.
+        request: what is trained for, see :func:`how_to_begin`; it is kept with the state and the record of the weights.
 
     Raises:
         FileNotFoundError: ``resume`` without a file to resume from.
@@ -78,14 +121,18 @@ class Checkpoints:
         weights: torch.nn.Module,
         evaluator: Engine | None = None,
         resume: bool = False,
+        request: str | None = None,
     ) -> None:
         self.weights_path, self.last_path = Path(weights_path), Path(last_path)
         self.save_dict = {name: getattr(value, "module", value) for name, value in save_dict.items()}
         self.weights = getattr(weights, "module", weights)
         self.evaluator = evaluator
         self.resume = resume
+        self.request = request
         self.best: float | None = None
         self._own_weights = False  # has this run written weights_path yet?
+        self._previous: str | None = None  # SHA-256 of the weights that stood there before it
+        self._has_begun = False
         self._trainer: Engine | None = None
         self._writes = is_main_process()
         if resume and not self.last_path.is_file():
@@ -96,7 +143,7 @@ class Checkpoints:
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine, as MONAI does with the handlers of a config."""
-        engine.add_event_handler(Events.STARTED, self._claim)
+        engine.add_event_handler(Events.STARTED, self._begin)
         if self.resume:
             engine.add_event_handler(Events.STARTED, self._load)
         else:
@@ -109,9 +156,15 @@ class Checkpoints:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_last)
         engine.add_event_handler(Events.COMPLETED, self._completed)
 
-    def _claim(self, engine: Engine) -> None:
-        if not self._writes:
+    def _begin(self, engine: Engine) -> None:
+        if not self._writes or self._has_begun:
             return
+        self._claim()
+        if not self.resume and self.last_path.is_file():
+            os.replace(self.last_path, self.last_path.with_suffix(PREVIOUS))
+        self._has_begun = True
+
+    def _claim(self) -> None:
         for folder in self._folders() - set(_claims):
             claim = ExitStack()
             if not claim.enter_context(claimed(folder)):
@@ -147,6 +200,7 @@ class Checkpoints:
             engine.scaler.load_state_dict(state["scaler"])  # type: ignore[attr-defined]
         engine.state.epoch, engine.state.iteration = run["epoch"], run["iteration"]
         self.best, self._own_weights = run["best"], run["best"] is not None
+        self._previous = run.get("previous")
         logger.info(f"Resumed from {self.last_path} after epoch {run['epoch']}.")
 
     def _begin_average(self, engine: Engine) -> None:
@@ -158,6 +212,7 @@ class Checkpoints:
     def _validated(self, evaluator: Engine) -> None:
         if self._trainer is None or self._trainer.state.dataloader is None:
             return  # nothing is trained: the evaluator was run by itself
+        self._begin(self._trainer)  # a validation before the first epoch comes before all else
         metric = float(evaluator.state.metrics[evaluator.state.key_metric_name])  # type: ignore[attr-defined]
         if self.best is None or metric > self.best:
             self.best = metric
@@ -166,17 +221,27 @@ class Checkpoints:
 
     def _save_weights(self) -> None:
         if self._writes:
-            if not self._own_weights and self.weights_path.is_file():
-                previous = self.weights_path.with_suffix(".previous.pt")
-                record = self.weights_path.with_suffix(".json")
-                if record.is_file():
-                    with written(previous.with_suffix(".json")) as path:
-                        shutil.copyfile(record, path)
-                with written(previous) as path:
-                    shutil.copyfile(self.weights_path, path)
-                logger.info(f"Kept the weights from before this run as {previous}.")
-            save_weights(self.weights, self.weights_path)
+            if not self._own_weights:
+                self._keep_what_was_there()
+            save_weights(self.weights, self.weights_path, {"previous": self._previous, "request": self.request})
         self._own_weights = True
+
+    def _keep_what_was_there(self) -> None:
+        if not self.weights_path.is_file():
+            return
+        unfinished = unfinished_training(self.weights_path)
+        if unfinished is None:
+            self._previous = sha256(self.weights_path)
+            self._keep_as(PREVIOUS)
+            return
+        self._previous = unfinished["previous"]
+        if self.request is None or self.request != unfinished["request"]:
+            self._keep_as(UNFINISHED)
+
+    def _keep_as(self, suffix: str) -> None:
+        kept = self.weights_path.with_suffix(suffix)
+        copy_weights(self.weights_path, kept)
+        logger.info(f"Kept the weights from before this run as {kept}.")
 
     def _save_last(self, engine: Engine) -> None:
         if not self._writes:
@@ -190,12 +255,16 @@ class Checkpoints:
             "epochs": engine.state.max_epochs,
             "iterations an epoch": engine.state.epoch_length,
             "best": self.best,
+            "previous": self._previous,
+            "request": self.request,
         }
         write_checkpoint(state, self.last_path)
 
     def _completed(self, engine: Engine) -> None:
         if not self._own_weights:
             self._save_weights()
+        if self._writes:
+            finish_training(self.weights_path)
         for folder in self._folders():
             if folder in _claims:
                 _claims.pop(folder).close()
