@@ -1,12 +1,14 @@
 """Downloads are checked against a SHA-256 from elsewhere, and unpacked whole or not at all."""
 
+import multiprocessing
+import os
 import stat
 import zipfile
 
 import pytest
 
 from cxr_attn_unet.__main__ import main
-from cxr_attn_unet.fetch import fetch
+from cxr_attn_unet.fetch import fetch, unpack_bundle
 from cxr_attn_unet.files import sha256
 
 CONTENT = {"heart_attn_unet/configs/inference.json": "{}", "heart_attn_unet/models/model.pt": "weights"}
@@ -140,3 +142,46 @@ def test_the_command_says_where_the_bundle_is(archive, output, capsys):
 def test_the_command_fails_with_a_message(archive, output, capsys):
     assert main(["fetch", archive.as_uri(), "--sha256", "0" * 64, "-o", str(output)]) == 2
     assert capsys.readouterr().err.startswith("cxr-attn-unet: file://")
+
+
+@pytest.fixture
+def fetching(tmp_path, output):
+    """Another process in the midst of a download into the same folder."""
+    os.mkfifo(tmp_path / "endless.zip")
+    address = (tmp_path / "endless.zip").as_uri()
+    process = multiprocessing.get_context("fork").Process(target=fetch, args=(address, "0" * 64, output))
+    process.start()
+    unfinished = os.open(tmp_path / "endless.zip", os.O_WRONLY)  # returns once the other process reads
+    yield process
+    process.kill()
+    process.join()
+    os.close(unfinished)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(fetching, archive, output):
+    fetching.kill()
+    fetching.join()
+    fetch(archive.as_uri(), sha256(archive), output)
+    assert list(output.glob(".*")) == []
+
+
+def test_what_a_process_works_in_is_left_alone(fetching, archive, output):
+    fetch(archive.as_uri(), sha256(archive), output)
+    assert len(list(output.glob(".fetch-*"))) == 1
+
+
+def test_a_file_of_such_a_name_is_left_alone(archive, output):
+    output.mkdir(parents=True)
+    (output / ".fetch-notes").write_text("mine")
+    fetch(archive.as_uri(), sha256(archive), output)
+    assert (output / ".fetch-notes").read_text() == "mine"
+
+
+def test_what_a_check_refuses_is_not_unpacked(archive, output):
+    def refuse(folder):
+        raise ValueError(f"{folder.name} is not wanted")
+
+    output.mkdir(parents=True)
+    with pytest.raises(ValueError, match="heart_attn_unet is not wanted"):
+        unpack_bundle(archive, output, check=refuse)
+    assert left_in(output) == []

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import stat
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from .files import sha256
+from filelock import FileLock, Timeout
+
+from .files import claimed, sha256
 
 __all__ = ["add_arguments", "fetch", "main", "unpack_bundle"]
 
@@ -23,6 +27,7 @@ SCHEMES = ("https", "http", "file")
 TIMEOUT_SECONDS = 60
 LARGEST_ZIP = 2 << 30  # bytes
 LARGEST_UNPACKED = 4 << 30
+WORK = ".fetch-"  # how the names of folders begin in which a zip is downloaded and unpacked
 _BLOCK = 1 << 20
 
 
@@ -72,8 +77,8 @@ def fetch(url: str, digest: str, folder: str | os.PathLike = ".") -> Path:
         raise ValueError(f"{digest}: not a SHA-256, which has 64 hexadecimal digits. Copy all of it.")
     output = Path(folder)
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=output) as temporary:
-        archive = Path(temporary) / "bundle.zip"
+    with _work_folder(output) as temporary:
+        archive = temporary / "bundle.zip"
         _download(url, archive)
         found = sha256(archive)
         if found != digest.lower():
@@ -82,6 +87,40 @@ def fetch(url: str, digest: str, folder: str | os.PathLike = ".") -> Path:
                 "download it again, and if that does not help, ask whoever released it."
             )
         return unpack_bundle(archive, output, url)
+
+
+@contextmanager
+def _work_folder(output: Path) -> Iterator[Path]:
+    """A folder in ``output`` that is there within the block; what processes that were killed left of theirs is removed.
+
+    A process holds a lock in its folder, which the system releases however the process ends.
+    """
+    _remove_leftovers(output)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=WORK, dir=output))
+        with claimed(folder) as is_ours:
+            # before it was ours, another process may just have taken it for left over
+            if is_ours and folder.is_dir():
+                try:
+                    yield folder
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+                return
+
+
+def _remove_leftovers(output: Path) -> None:
+    for folder in output.glob(f"{WORK}*"):
+        if folder.is_symlink() or not folder.is_dir():
+            continue
+        lock = FileLock(folder / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except (Timeout, NotImplementedError, OSError):
+            continue  # in use, or nobody can know
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            lock.release()
 
 
 def _download(url: str, target: Path) -> None:
@@ -94,13 +133,16 @@ def _download(url: str, target: Path) -> None:
             file.write(block)
 
 
-def unpack_bundle(archive: Path, output: Path, name: str | None = None) -> Path:
+def unpack_bundle(
+    archive: Path, output: Path, name: str | None = None, check: Callable[[Path], None] | None = None
+) -> Path:
     """Unpack the zip of a bundle, whole or not at all.
 
     Args:
         archive: the zip, which holds one folder.
         output: where that folder goes.
         name: what messages call the zip; its path if not given.
+        check: takes the folder before it is put where it goes; raises whatever is wrong with it.
 
     Returns:
         the folder.
@@ -112,16 +154,17 @@ def unpack_bundle(archive: Path, output: Path, name: str | None = None) -> Path:
     """
     called = name or str(archive)
     try:
-        with (
-            zipfile.ZipFile(archive) as content,
-            tempfile.TemporaryDirectory(prefix=".unpack-", dir=output) as temporary,
-        ):
+        with zipfile.ZipFile(archive) as content, _work_folder(output) as temporary:
             top = _checked_top(content.infolist(), called)
             target = output / top
             if target.exists() or target.is_symlink():
                 raise FileExistsError(f"{target}: is there already. Remove it, or name another folder with --output.")
-            content.extractall(temporary)
-            (Path(temporary) / top).rename(target)
+            # the bundle may have any name, the lock's too
+            unpacked = temporary / "unpacked"
+            content.extractall(unpacked)
+            if check is not None:
+                check(unpacked / top)
+            (unpacked / top).rename(target)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
         raise ValueError(f"{called}: not a sound zip ({error}). Download it again.") from error
     return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -20,6 +19,7 @@ import yaml
 from monai.bundle import ConfigParser, ckpt_export
 
 import cxr_attn_unet
+from cxr_attn_unet.fetch import unpack_bundle
 from cxr_attn_unet.files import written
 from cxr_attn_unet.networks import load_weights
 from cxr_attn_unet.networks.checkpoint import sha256
@@ -224,28 +224,28 @@ def unpack(archive: Path, output: Path) -> Path:
 
     Args:
         archive: the zip.
-        output: folder to unpack into.
+        output: folder to unpack into; made if missing.
 
     Returns:
         the bundle's folder.
 
     Raises:
-        ValueError: a file is not the one that ``SHA256SUMS`` names, or has a path outside the bundle.
+        ValueError: a file is not the one that ``SHA256SUMS`` names, or what
+            :func:`~cxr_attn_unet.fetch.unpack_bundle` refuses.
+        FileExistsError: the bundle's folder is there.
     """
-    with zipfile.ZipFile(archive) as content:
-        names = [name for name in content.namelist() if not name.endswith("/")]
-        tops = {Path(name).parts[0] for name in names}
-        if len(tops) != 1 or any(".." in Path(name).parts or Path(name).is_absolute() for name in names):
-            raise ValueError(f"{archive}: not a bundle, its files are not in one folder.")
-        (top,) = tops
-        lines = content.read(f"{top}/{SUMS}").decode().splitlines() if f"{top}/{SUMS}" in names else []
+
+    def check_sums(folder: Path) -> None:
+        record = folder / SUMS
+        lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
         sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-        for name in names:
-            inside = name.removeprefix(f"{top}/")
-            if inside != SUMS and hashlib.sha256(content.read(name)).hexdigest() != sums.get(inside):
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder).as_posix()
+            if path.is_file() and inside != SUMS and sha256(path) != sums.get(inside):
                 raise ValueError(f"{archive}: {inside} is not the file of {SUMS}. Get the zip again.")
-        content.extractall(output)
-    return output / top
+
+    output.mkdir(parents=True, exist_ok=True)
+    return unpack_bundle(archive, output, check=check_sums)
 
 
 def record_release(archive: Path, record: Path = PACKAGE / RELEASED) -> str:
