@@ -1,4 +1,8 @@
-"""Warnings of other libraries that say nothing to those who read radiographs, kept back in threads too."""
+"""Warnings of other libraries, kept back in threads too.
+
+Those of odd TIFF tags say nothing to those who read radiographs. Those of pydicom and highdicom quote the values that
+they are about, which may be a patient's name; what matters of them is among a radiograph's notes, without values.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from contextlib import contextmanager
 
 __all__ = ["without_warnings"]
 
-_LOGS = ("tifffile",)  # each entry of a directory that is odd or damaged
+_LOGS = ("tifffile", "pydicom", "highdicom")
+_NOTHING = logging.CRITICAL + 1
 
 
 class _Silence:
@@ -20,7 +25,7 @@ class _Silence:
         self.lock = threading.Lock()
         self.wanted_by = 0
         self.before = warnings.catch_warnings()
-        self.were_disabled: dict[str, bool] = {}
+        self.levels: dict[str, int] = {}
 
     def begin(self) -> None:
         """Keep warnings back."""
@@ -29,14 +34,14 @@ class _Silence:
         warnings.simplefilter("ignore")
         for name in _LOGS:
             log = logging.getLogger(name)
-            self.were_disabled[name] = log.disabled
-            log.disabled = True
+            self.levels[name] = log.level
+            log.setLevel(_NOTHING)  # which those of its modules take over
 
     def end(self) -> None:
         """Put back what was before."""
         self.before.__exit__(None, None, None)
-        for name, was_disabled in self.were_disabled.items():
-            logging.getLogger(name).disabled = was_disabled
+        for name, level in self.levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 _silence = _Silence()
@@ -44,7 +49,9 @@ _silence = _Silence()
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Ignore warnings, and what tifffile logs, while this runs, in several threads at a time if need be.
+    """Ignore warnings, and what tifffile, pydicom and highdicom log, in several threads at a time if need be.
+
+    For a block, or as ``@without_warnings()`` for a function.
 
     ``warnings.catch_warnings`` puts back what its thread found; where threads overlap, the last one would put back the
     silence of another, for good.

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from ..analysis.measurements import heart_diameter, thoracic_diameter
 from ..files import written
 from ..io import RadiographError
+from ..io.silence import without_warnings
 from ..structures import colour_of
 from .dicom_header import read_header, set_laterality, without
 from .dicom_identity import equipment
@@ -29,6 +30,7 @@ WINDOW = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "VOILUT
 RESCALE = ("RescaleSlope", "RescaleIntercept", "RescaleType")
 
 
+@without_warnings()
 def write_dicom_gsps(path: str | os.PathLike, result: SegmentedRadiograph, version: str, uids: str) -> list[str]:
     """Write how a viewer shows a DICOM radiograph with outlines, one layer per structure, and both diameters.
 

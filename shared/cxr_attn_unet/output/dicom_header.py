@@ -21,6 +21,7 @@ from pydicom.valuerep import DA, DT, TM, validate_value
 from ..io import RadiographError
 from ..io.dicom import read_dataset
 from ..io.limits import limited_to
+from ..io.silence import without_warnings
 
 __all__ = ["carry_over", "copy_geometry", "read_header", "set_laterality", "stated_orientation", "without"]
 
@@ -87,6 +88,7 @@ UNDECODABLE = "\ufffd"  # what stands for bytes that the character set does not 
 logger = logging.getLogger(__name__)
 
 
+@without_warnings()
 def read_header(path: str | os.PathLike, masks: Mapping[str, np.ndarray], form: str) -> tuple[Dataset, list[str]]:
     """The header of a DICOM radiograph to which an object refers, see :func:`carry_over`.
 

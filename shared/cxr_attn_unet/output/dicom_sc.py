@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from ..files import written
 from ..io import Orientation
+from ..io.silence import without_warnings
 from .dicom_header import read_header, set_laterality, stated_orientation
 from .dicom_identity import NAME, equipment
 from .result import SegmentedRadiograph, uids_of
@@ -23,6 +24,7 @@ FRONTAL = ("L", "F")  # patient's left at the right, feet below
 PROCESSED = "121322"  # DCM: source image for image processing operation
 
 
+@without_warnings()
 def write_dicom_sc(
     path: str | os.PathLike, result: SegmentedRadiograph, picture: Image.Image, version: str, uids: str
 ) -> list[str]:

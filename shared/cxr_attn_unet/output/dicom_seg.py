@@ -14,6 +14,7 @@ from pydicom.uid import UID
 
 from ..files import written
 from ..io import RadiographError
+from ..io.silence import without_warnings
 from ..structures import REGISTRY, Code, parts_of
 from .dicom_header import copy_geometry, read_header, without
 from .dicom_identity import NAME, REPRODUCIBLE, Uids, algorithm_parameters, equipment
@@ -65,6 +66,7 @@ def check_codes(structures: Iterable[str]) -> None:
         )
 
 
+@without_warnings()
 def write_dicom_seg(
     path: str | os.PathLike,
     source: str | os.PathLike,

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from ..analysis.measurements import Diameter, heart_diameter, thoracic_diameter
 from ..files import written
+from ..io.silence import without_warnings
 from ..structures import LEFT, REGISTRY, RIGHT, Code
 from .dicom_header import read_header, stated_orientation
 from .dicom_identity import NAME, Uids, algorithm_parameters, device_uid, equipment
@@ -51,6 +52,7 @@ WHERE_TRUE = {
 }
 
 
+@without_warnings()
 def write_dicom_sr(path: str | os.PathLike, result: SegmentedRadiograph, version: str, uids: str) -> list[str]:
     """Write what was measured in a DICOM radiograph, as a Comprehensive SR document.
 

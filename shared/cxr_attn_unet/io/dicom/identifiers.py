@@ -6,6 +6,7 @@ import os
 
 import pydicom
 
+from ..silence import without_warnings
 from .read import is_dicom, opened
 
 __all__ = ["IDENTIFIERS", "read_identifiers"]
@@ -21,6 +22,7 @@ IDENTIFIERS = {
 }
 
 
+@without_warnings()
 def read_identifiers(path: str | os.PathLike) -> dict[str, str]:
     """The identifiers in a file's header, by column; none of a file of another kind or one that cannot be read."""
     name = os.fspath(path)

@@ -20,6 +20,7 @@ from pydicom.filereader import _read_file_meta_info, read_preamble
 from .. import raster
 from ..limits import check_size, max_bytes
 from ..radiograph import NotARadiographError, Orientation, Radiograph, RadiographError
+from ..silence import without_warnings
 from . import tags
 from .pixels import as_bytes, luminance, stored_pixels, without_unused_bits
 from .spacing import spacing
@@ -87,6 +88,7 @@ def _begins_without_preamble(head: bytes) -> bool:
     return True
 
 
+@without_warnings()
 def read_dataset(path: str | os.PathLike) -> Dataset:
     """The data set of a DICOM file, also of one in gzip, without a preamble or without its meta header.
 
@@ -185,6 +187,7 @@ def _read_without_preamble(content: bytes, path: str) -> Dataset:
     return dataset
 
 
+@without_warnings()
 def read(path: str) -> Radiograph:
     """The radiograph of a DICOM file: as stored but bone bright, with spacing, orientation and notes.
 
