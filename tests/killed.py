@@ -21,6 +21,7 @@ import torch
 
 from cxr_attn_unet.files import PART
 from cxr_attn_unet.networks.checkpoint import read_checkpoint
+from cxr_attn_unet.segment.processes import search_path_passed_on
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["killed_commands"])
@@ -36,16 +37,8 @@ def start(command: Callable[..., int], arguments: Sequence[Any], log: Path, limi
         limit: on the size of each file, in bytes, which stands for a disk that is full.
     """
     process = CONTEXT.Process(target=_run, args=(command, [*map(str, arguments)], str(log), limit))
-    before = os.environ.get("PYTHONPATH")
-    # Python 3.11 forgets the search path of the process that it forks from, which then imports nothing beforehand
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    try:
+    with search_path_passed_on():
         process.start()
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
     return process
 
 

@@ -65,6 +65,27 @@ def test_other_devices_are_not_shared():
     assert _processes(2000, "mps", 64, 256 * GIGABYTE) == 1
 
 
+ASK = """
+import sys
+sys.path[:] = {path!r}
+from cxr_attn_unet.segment import processes
+process = processes._context().Process(target=exec, args=("import sys; print('{name}' in sys.modules)",))
+with processes.search_path_passed_on():
+    process.start()
+process.join()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere processes are not forked")
+def test_a_process_has_all_modules_when_it_begins_also_those_that_the_program_looks_for_elsewhere():
+    without = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    script = ASK.format(path=sys.path, name=processes.__name__)
+    # -S: packages are where the script says, and nowhere else
+    done = subprocess.run([sys.executable, "-S", "-c", script], env=without, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
     """A network that is quick, and whose preprocessing ends the process where a radiograph is twice as wide as high."""

@@ -7,11 +7,12 @@ processes share it: while one computes there, others decode, fill holes and writ
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -256,7 +257,8 @@ class _Worker:
         self._process = context.Process(  # type: ignore[attr-defined]  # which every context has
             target=_work, args=(other_end, load, settings, threads, batch_size), daemon=True
         )
-        self._process.start()
+        with search_path_passed_on():
+            self._process.start()
         other_end.close()  # only the process itself has it now: when it ends, the connection does
         self.in_hand: list[Input] = []
         self.ready = False
@@ -292,6 +294,24 @@ def _context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
+
+
+@contextmanager
+def search_path_passed_on() -> Iterator[None]:
+    """Within, a process that processes are forked from finds modules where this one does.
+
+    Up to Python 3.12, it would forget what a program has added to ``sys.path``: it would import nothing beforehand, or
+    another version of this package, one that is installed.
+    """
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _work(connection: Connection, load: Load, settings: Settings, threads: int, batch_size: int) -> None:
