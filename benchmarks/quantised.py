@@ -173,6 +173,20 @@ def measured(structure: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def write(path: Path, structure: str, figures: Mapping[str, Any], seed: int) -> None:
+    """Put the figures of one structure into a file; those of others that it has stay."""
+    before = json.loads(path.read_text(encoding="utf-8"))["structures"] if path.is_file() else {}
+    together = {**before, structure: figures}
+    ordered = {name: together[name] for name in in_registry_order(together)}
+    write_json(path, {"structures": ordered, "seed": seed, "hardware": hardware_here()})
+
+
+def hardware_here() -> str:
+    """What this runs on, with the versions of the programs that run networks."""
+    programs = f"OpenVINO {version('openvino')}, NNCF {version('nncf')}"
+    return f"one thread, {processor()}, {platform.machine()}, {programs}"
+
+
 def main() -> int:
     """Measure, print and write; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -187,7 +201,6 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.ERROR)
-    found = {}
     try:
         for structure in options.structures:
             items_by_dataset(options.dataset_dir, structure, "validation", options.count)
@@ -195,19 +208,13 @@ def main() -> int:
         if missing:
             raise ImportError(f"needs {', '.join(missing)}: pip install {' '.join(missing)}")
         for structure in options.structures:
-            found[structure] = measured(structure, options)
-            print(structure, json.dumps(found[structure], indent=1), flush=True)
+            found = measured(structure, options)
+            print(structure, json.dumps(found, indent=1), flush=True)
+            if options.output:
+                write(Path(options.output), structure, found, options.seed)
     except (DatasetError, RadiographError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
-    hardware = (
-        f"one thread, {processor()}, {platform.machine()}, OpenVINO {version('openvino')}, NNCF {version('nncf')}"
-    )
-    if options.output:
-        known = Path(options.output)
-        before = json.loads(known.read_text(encoding="utf-8"))["structures"] if known.is_file() else {}
-        together = {name: found.get(name, before.get(name)) for name in in_registry_order({**before, **found})}
-        write_json(known, {"structures": together, "seed": options.seed, "hardware": hardware})
     return 0
 
 

@@ -5,8 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, phantom
 
 SCRIPTS = sorted((REPOSITORY / "benchmarks").glob("*.py"))
 OF_DATA = [path for path in SCRIPTS if "--dataset_dir" in path.read_text(encoding="utf-8")]
@@ -80,3 +81,18 @@ def test_a_row_says_how_far_estimate_and_dice_lie_apart(confidence):
     answers = [{"dice": dice, "network": dice + 0.1, "seconds": 1} for dice in (0.5, 0.6, 0.7)]
     row = confidence["row_of"]("network", answers)
     assert (row["expected calibration error"], row["Spearman"]) == (0.1, 1.0)
+
+
+def test_a_step_that_changes_a_mask_is_seen(tmp_path):
+    compared = runpy.run_path(str(REPOSITORY / "benchmarks" / "same_masks.py"))["compared"]
+    image, _ = phantom(0, 64, 64)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    whole = np.zeros((64, 64), bool)
+    whole[:32] = True
+    Image.fromarray(whole).save(tmp_path / "mask.png")
+    half = whole.copy()
+    half[:16] = False
+    item = {"image": str(tmp_path / "image.png"), "label": str(tmp_path / "mask.png")}
+    found = compared({"before": [whole], "after": [half]}, [item], {"after": "before"})
+    assert found["after"]["changed_by"] == pytest.approx(-1 / 3, abs=1e-6)
+    assert found["after"]["lowest_dice_of_both_masks"] == pytest.approx(2 / 3, abs=1e-6)

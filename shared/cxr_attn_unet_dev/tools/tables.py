@@ -29,9 +29,12 @@ MEASURED = (
     "clavicle_measures",
     "confidence",
     "federated",
+    "network_time",
     "performance",
     "quality_control",
+    "quantised",
     "readers_ratio",
+    "same_masks",
     "scale_measured",
     "second_view",
     "training_epoch",
@@ -352,6 +355,100 @@ def views_text(result: dict[str, Any]) -> str:
     )
 
 
+def quantised_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/quantised.py`` found, as a table."""
+    lines = []
+    for structure, one in result["structures"].items():
+        taken = one["seconds"]
+        times = f"{taken['full']:.2f} | {taken['8-bit']:.2f}"
+        for name, data in one["datasets"].items():
+            dice = f"{data['dice']['full']:.4f} | {data['dice']['8-bit']:.4f}"
+            lost = _mean({"mean": data["lost"], "interval": data["interval_of_that"]}, 4)
+            lines.append(f"| {structure}, {data['radiographs']} of {name} | {dice} | {lost} | {times} |")
+            times = " | "
+    seen = ", ".join(f"{one['calibrated_on']} ({structure})" for structure, one in result["structures"].items())
+    return "\n".join(
+        [
+            "| validation radiographs | Dice, float32 | Dice, 8-bit | less (95 % interval) | seconds, float32 "
+            "| seconds, 8-bit |",
+            "|---|---|---|---|---|---|",
+            *lines,
+            "",
+            "CPU seconds of one radiograph with that structure alone, reading left out; calibrated on training "
+            f"radiographs: {seen}. Measured on: {result['hardware']}; with "
+            "`python benchmarks/quantised.py --dataset_dir DATA`.",
+            "",
+        ]
+    )
+
+
+def networks_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/network_time.py`` found, as a table and a sentence."""
+    lines = []
+    for structure, one in result["networks"].items():
+        cells = ["", "", ""]
+        if "torch.compile" in one["seconds"]:
+            after = one["pays_after"]
+            cells = [
+                f"{one['seconds']['torch.compile']:.3f}",
+                f"{one['seconds_of_compilation']:.0f}",
+                "never" if after is None else f"{after} radiographs",
+            ]
+        lines.append(f"| {structure} | {one['views']} | {one['seconds']['PyTorch']:.3f} | {' | '.join(cells)} |")
+    box = result["box"]
+    saves = " and ".join(f"{share:.0%} ({structure})" for structure, share in box["saves_at_most"].items())
+    return "\n".join(
+        [
+            "| network | views | seconds | compiled | seconds of compilation | pays after |",
+            "|---|---|---|---|---|---|",
+            *lines,
+            "",
+            "CPU seconds of one radiograph, all views, batch normalisation folded. The box of the lungs with "
+            f"{box['margin']:.0%} more on each side is {box['share_of_the_picture']:.0%} of the networks' picture "
+            f"({box['radiographs']}): networks that see it alone could save at most {saves} of the time of all "
+            f"networks. Measured on: {result['hardware']}; with `python benchmarks/network_time.py`.",
+            "",
+        ]
+    )
+
+
+def same_masks_text(result: dict[str, Any]) -> str:
+    """What ``benchmarks/same_masks.py`` found, as a table: a row for each step."""
+    columns = {
+        f"{structure}, {data['radiographs']} of {name}": data["ways"]
+        for structure, one in result["structures"].items()
+        for name, data in one["datasets"].items()
+    }
+    steps = list(dict.fromkeys(step for ways in columns.values() for step in ways))
+    lines = []
+    for step in steps:
+        own = [ways.get(step) for ways in columns.values()]
+        lowest = [one["lowest_dice_of_both_masks"] for one in own if one and "lowest_dice_of_both_masks" in one]
+        last = f"{min(lowest):.5f}" if lowest else ""
+        lines.append(f"| {step} | {' | '.join(map(_dice_and_change, own))} | {last} |")
+    return "\n".join(
+        [
+            f"| step | {' | '.join(columns)} | lowest Dice of two masks |",
+            "|---" * (2 + len(columns)) + "|",
+            *lines,
+            "",
+            "Mean Dice with the references of the validation split, and in brackets how far the step has changed it; "
+            "the last column compares each mask with the one without the step. The first four rows add up; those "
+            "after them each take the place of a part of the fourth. Measured on: "
+            f"{result['hardware']}; with `python benchmarks/same_masks.py --dataset_dir DATA`.",
+            "",
+        ]
+    )
+
+
+def _dice_and_change(way: Mapping[str, float] | None) -> str:
+    if way is None:
+        return ""
+    if "changed_by" not in way:
+        return f"{way['dice']:.5f}"
+    return f"{way['dice']:.5f} ({way['changed_by']:+.5f})"
+
+
 def updated(root: Path) -> dict[Path, str]:
     """The texts that carry results, as they should be, by file."""
     bundles = sorted(path for path in (root / "bundles").iterdir() if path.is_dir())
@@ -376,6 +473,9 @@ def updated(root: Path) -> dict[Path, str]:
     of_performance = {
         "performance": performance_text(measured["performance"]),
         "second_view": views_text(measured["second_view"]),
+        "quantised": quantised_text(measured["quantised"]),
+        "network_time": networks_text(measured["network_time"]),
+        "same_masks": same_masks_text(measured["same_masks"]),
     }
     shared = docs / "shared_machine.json"
     if shared.is_file():  # not measured for every release
