@@ -34,6 +34,7 @@ __all__ = [
 
 PACKAGE = Path(cxr_attn_unet.__file__).resolve().parent
 SUMS = "SHA256SUMS"
+EXPORTS = ("models/model.ts", "models/model.pt2")  # of the weights, by TorchScript and torch.export
 LARGEST_FILE = 25 * 2**20  # of the model zoo, in bytes; what is larger is named in large_files.yml
 CONTENT = ("LICENSE", "configs/*", "docs/*", "models/model.pt")
 # Where a config finds the bundle: MONAI tells it to a config only as bundle_root, which is "." unless someone sets it,
@@ -115,6 +116,16 @@ def large_files(folder: Path, url: str | None, largest: int = LARGEST_FILE) -> l
     return names
 
 
+def _leave_out_large_exports(folder: Path) -> None:
+    """Take exports above the zoo's limit out of a bundle; ``ckpt_export`` makes them again from the weights."""
+    for name in EXPORTS:
+        path = folder / name
+        if path.stat().st_size > LARGEST_FILE:
+            path.unlink()
+            limit = LARGEST_FILE // 2**20
+            print(f"{folder.name}: {name} is above {limit} MB and left out; --url keeps it outside the zip.")
+
+
 def write_unit_test(bundle: Path, output: Path) -> Path:
     """Write a bundle's test for the model zoo, ``unit_tests/test_NAME.py``, which goes to its ``ci/unit_tests``.
 
@@ -180,6 +191,8 @@ def package_bundle(bundle: Path, output: Path, url: str | None = None) -> Path:
                 bundle_root=str(folder),
             )
         _export(bundle, folder / "models" / "model.pt2")
+        if url is None:
+            _leave_out_large_exports(folder)
         large_files(folder, url)
         target = output / f"{folder.name}_v{about['version']}.zip"
         with written(target) as path:
