@@ -114,14 +114,14 @@ class Ways:
 
 
 def _unfolded(structure: str) -> torch.nn.Module:
-    """A bundle's network in evaluation mode, with batch normalisation."""
+    """What ``segment`` runs of a bundle's network without ``--parts``, with batch normalisation."""
     root = bundles_folder() / f"{structure}{BUNDLE_SUFFIX}"
     parser = ConfigParser()
     parser.read_config(root / "configs" / "inference.json")
     parser["bundle_root"] = str(root)
     parser["device"] = torch.device("cpu")
     weights = Path(parser.get_parsed_content("checkpoint"))
-    return load_weights(parser.get_parsed_content("network"), weights).eval()
+    return load_weights(parser.get_parsed_content("network"), weights).eval().without_parts()
 
 
 def compared(

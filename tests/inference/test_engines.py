@@ -12,6 +12,7 @@ from cxr_attn_unet import Segmenter
 from cxr_attn_unet.__main__ import main
 from cxr_attn_unet.inference.engines import ENGINES, TORCH, cache_folder, check_engine, exported, fastest
 from cxr_attn_unet.io import read_radiograph
+from cxr_attn_unet.networks import build_network
 from cxr_attn_unet.statistics import mask_dice
 
 CPU = torch.device("cpu")
@@ -66,6 +67,13 @@ def test_other_weights_are_exported_to_another_file():
     skip_without("onnxruntime")
     network, example, _ = smallest()
     assert exported(network, example, "others") != exported(network, example, "smallest")
+
+
+def test_a_network_without_its_parts_is_exported_to_another_file():
+    skip_without("onnxruntime")
+    whole = build_network("efficientnet_attention_unet", width=4, out_channels=4).eval()
+    example = torch.rand(1, 1, 32, 32)
+    assert exported(whole, example, "same") != exported(whole.without_parts(), example, "same")
 
 
 def test_the_fastest_engine_is_remembered():

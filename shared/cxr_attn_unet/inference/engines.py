@@ -134,7 +134,7 @@ def fastest(network: torch.nn.Module, example: torch.Tensor, checksum: str) -> s
     if not installed:
         return TORCH
     versions = [f"{name} {version(ENGINES[name].packages[0])}" for name in installed]
-    key = _key(checksum, str(tuple(example.shape)), processor(), str(torch.get_num_threads()), *versions)
+    key = _key(network, example, checksum, processor(), str(torch.get_num_threads()), *versions)
     remembered = cache_folder() / "fastest.json"
     choices = _read(remembered)
     if choices.get(key) in (TORCH, *installed):
@@ -166,8 +166,11 @@ def cache_folder() -> Path:
     return Path(root) / "cxr-attn-unet" / "engines"
 
 
-def _key(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+def _key(network: torch.nn.Module, example: torch.Tensor, checksum: str, *more: str) -> str:
+    # of the same weights, a network may make all outputs or only some of them
+    outputs = str(getattr(network, "out_channels", ""))
+    known_by = (checksum, outputs, str(tuple(example.shape)), *more)
+    return hashlib.sha256("\n".join(known_by).encode()).hexdigest()[:32]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -187,7 +190,7 @@ def exported(network: torch.nn.Module, example: torch.Tensor, checksum: str) -> 
         example: ``(1, channels, rows, columns)``.
         checksum: changes with weights and architecture.
     """
-    path = cache_folder() / f"{_key(checksum, str(tuple(example.shape)), __version__, torch.__version__)}.onnx"
+    path = cache_folder() / f"{_key(network, example, checksum, __version__, torch.__version__)}.onnx"
     if not path.is_file():
         with written(path) as temporary, _quiet_export():
             torch.onnx.export(

@@ -565,7 +565,7 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
         parts=parts,
         version=version,
         preprocessing=steps,
-        network=with_engine(network, engine, identity if parts else f"{identity} without parts"),
+        network=with_engine(network, engine, identity),
         inferer=inferer,
         postprocessing=before_writing,
         amp=amp,
