@@ -33,8 +33,8 @@ from cxr_attn_unet import Segmenter
 from cxr_attn_unet.files import write_json
 from cxr_attn_unet.inference.segmenter import _reduced
 from cxr_attn_unet.io import Radiograph, RadiographError, find_radiographs, read_radiograph
-from cxr_attn_unet.structures import in_registry_order
 from cxr_attn_unet.system import processor
+from cxr_attn_unet_dev.tools.by_structure import with_structure
 
 MARGIN = 0.1  # of the lungs' box on each side, in its own sides: clavicles and heart reach beyond the lungs
 IN_THE_BOX = ("heart", "clavicles")
@@ -139,8 +139,7 @@ def main() -> int:
     for structure in segmenter.structures:
         row = times(segmenter, structure, radiographs[0], structure in options.compiled, options.repeats)
         print(structure, row, flush=True)
-        networks = {**result["networks"], structure: row}
-        result["networks"] = {name: networks[name] for name in in_registry_order(networks)}
+        result["networks"] = with_structure(result["networks"], structure, row)
         if known is not None:
             write_json(known, result)
     share = box_share(Segmenter.from_bundles(["lungs"], device="cpu"), radiographs)

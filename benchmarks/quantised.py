@@ -31,13 +31,13 @@ from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.datasets import DatasetError
-from cxr_attn_unet.files import write_json
 from cxr_attn_unet.inference.engines import exported
 from cxr_attn_unet.inference.segmenter import _reduced
 from cxr_attn_unet.io import RadiographError, read_radiograph
 from cxr_attn_unet.statistics import bootstrap_interval, mask_dice
-from cxr_attn_unet.structures import REGISTRY, in_registry_order
+from cxr_attn_unet.structures import REGISTRY
 from cxr_attn_unet.system import processor
+from cxr_attn_unet_dev.tools.by_structure import write_structure
 from cxr_attn_unet_dev.tools.fit_quality import drawn
 from cxr_attn_unet_dev.tools.references import dice_with_reference, items_by_dataset
 
@@ -173,14 +173,6 @@ def measured(structure: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def write(path: Path, structure: str, figures: Mapping[str, Any], seed: int) -> None:
-    """Put the figures of one structure into a file; those of others that it has stay."""
-    before = json.loads(path.read_text(encoding="utf-8"))["structures"] if path.is_file() else {}
-    together = {**before, structure: figures}
-    ordered = {name: together[name] for name in in_registry_order(together)}
-    write_json(path, {"structures": ordered, "seed": seed, "hardware": hardware_here()})
-
-
 def hardware_here() -> str:
     """What this runs on, with the versions of the programs that run networks."""
     programs = f"OpenVINO {version('openvino')}, NNCF {version('nncf')}"
@@ -211,7 +203,8 @@ def main() -> int:
             found = measured(structure, options)
             print(structure, json.dumps(found, indent=1), flush=True)
             if options.output:
-                write(Path(options.output), structure, found, options.seed)
+                about = {"seed": options.seed, "hardware": hardware_here()}
+                write_structure(Path(options.output), structure, found, **about)
     except (DatasetError, RadiographError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1

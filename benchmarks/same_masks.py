@@ -29,15 +29,16 @@ from tqdm import tqdm
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.bundle import bundles_folder
 from cxr_attn_unet.datasets import DatasetError
-from cxr_attn_unet.files import radiograph_stem, write_json
+from cxr_attn_unet.files import radiograph_stem
 from cxr_attn_unet.inference import TestTimeAugmentationInferer
 from cxr_attn_unet.inference.engines import ENGINES, with_engine
 from cxr_attn_unet.inference.segmenter import _reduced
 from cxr_attn_unet.io import Radiograph, RadiographError, read_mask, read_radiograph
 from cxr_attn_unet.networks import load_weights
 from cxr_attn_unet.statistics import mask_dice
-from cxr_attn_unet.structures import BUNDLE_SUFFIX, REGISTRY, in_registry_order
+from cxr_attn_unet.structures import BUNDLE_SUFFIX, REGISTRY
 from cxr_attn_unet.system import processor
+from cxr_attn_unet_dev.tools.by_structure import write_structure
 from cxr_attn_unet_dev.tools.references import dice_with_reference, items_by_dataset
 
 UNSURE_BELOW = 0.98  # of the second view, see benchmarks/second_view.py
@@ -170,14 +171,6 @@ def measured(structure: str, datasets: Mapping[str, Sequence[Mapping[str, Any]]]
     return {"version": ways.segmenter.versions[structure], "datasets": result}
 
 
-def write(path: Path, structure: str, figures: Mapping[str, Any], seed: int) -> None:
-    """Put the figures of one structure into a file; those of others that it has stay."""
-    before = json.loads(path.read_text(encoding="utf-8"))["structures"] if path.is_file() else {}
-    together = {**before, structure: figures}
-    ordered = {name: together[name] for name in in_registry_order(together)}
-    write_json(path, {"structures": ordered, "seed": seed, "hardware": hardware_here()})
-
-
 def hardware_here() -> str:
     """What this runs on, with the versions of the programs that run networks."""
     installed = [
@@ -206,7 +199,8 @@ def main() -> int:
             found = measured(structure, datasets)
             print(structure, json.dumps(found, indent=1), flush=True)
             if options.output:
-                write(Path(options.output), structure, found, options.seed)
+                about = {"seed": options.seed, "hardware": hardware_here()}
+                write_structure(Path(options.output), structure, found, **about)
     except (DatasetError, RadiographError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -28,7 +28,14 @@ from cxr_attn_unet.trust import RELEASED, fingerprint
 from ..json_style import read_json, write_styled_json
 
 __all__ = [
-    *("LARGEST_FILE", "SUMS", "large_files", "package_bundle", "record_release", "released_config", "unpack"),
+    "LARGEST_FILE",
+    "SUMS",
+    "large_files",
+    "leave_out_large_exports",
+    "package_bundle",
+    "record_release",
+    "released_config",
+    "unpack",
     "write_unit_test",
 ]
 
@@ -116,13 +123,18 @@ def large_files(folder: Path, url: str | None, largest: int = LARGEST_FILE) -> l
     return names
 
 
-def _leave_out_large_exports(folder: Path) -> None:
-    """Take exports above the zoo's limit out of a bundle; ``ckpt_export`` makes them again from the weights."""
+def leave_out_large_exports(folder: Path, largest: int = LARGEST_FILE) -> None:
+    """Take exports above a size out of a bundle, and say so; ``ckpt_export`` makes them again from the weights.
+
+    Args:
+        folder: the bundle.
+        largest: in bytes.
+    """
     for name in EXPORTS:
         path = folder / name
-        if path.stat().st_size > LARGEST_FILE:
+        if path.stat().st_size > largest:
             path.unlink()
-            limit = LARGEST_FILE // 2**20
+            limit = largest // 2**20
             print(f"{folder.name}: {name} is above {limit} MB and left out; --url keeps it outside the zip.")
 
 
@@ -192,7 +204,7 @@ def package_bundle(bundle: Path, output: Path, url: str | None = None) -> Path:
             )
         _export(bundle, folder / "models" / "model.pt2")
         if url is None:
-            _leave_out_large_exports(folder)
+            leave_out_large_exports(folder)
         large_files(folder, url)
         target = output / f"{folder.name}_v{about['version']}.zip"
         with written(target) as path:

@@ -24,7 +24,7 @@ from cxr_attn_unet.trust import RELEASED, fingerprint
 from cxr_attn_unet_dev.packaging import build_index, check, package_bundle, push, record_release, unpack
 from cxr_attn_unet_dev.packaging.__main__ import main
 from cxr_attn_unet_dev.packaging.hub import TOKEN_VARIABLE
-from cxr_attn_unet_dev.packaging.package import SUMS, large_files, released_config
+from cxr_attn_unet_dev.packaging.package import SUMS, large_files, leave_out_large_exports, released_config
 from cxr_attn_unet_dev.tools.release_weights import release
 
 
@@ -252,6 +252,16 @@ def test_weights_that_are_not_on_record_are_not_released(source, tmp_path, capsy
     assert "is not what" in lines
     assert "none" in lines
     assert not (tmp_path / "dist").exists()
+
+
+def test_large_exports_are_left_out_and_weights_stay(tmp_path, capsys):
+    models = tmp_path / "models"
+    models.mkdir()
+    for name, size in (("model.ts", 3 * 2**20), ("model.pt2", 2**20), ("model.pt", 3 * 2**20)):
+        (models / name).write_bytes(bytes(size))
+    leave_out_large_exports(tmp_path, largest=2 * 2**20)
+    assert sorted(path.name for path in models.iterdir()) == ["model.pt", "model.pt2"]
+    assert "models/model.ts is above 2 MB and left out" in capsys.readouterr().out
 
 
 def test_large_files_are_named_instead(bundle):
