@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_attn_unet.io import RadiographError, read_parts, right_and_left
+from cxr_attn_unet.io import UNKNOWN, RadiographError, read_parts, right_and_left
 from cxr_attn_unet.io.parts import PAIRS
 
 
@@ -31,6 +31,17 @@ def test_bits_are_read_as_they_are(tmp_path):
 def test_more_bits_than_parts_are_refused(tmp_path):
     with pytest.raises(RadiographError, match=r"a.png: has values other than the bits of 2 parts \(0 to 3\)"):
         read_parts(write(tmp_path / "a.png", [[0, 4]]), 2)
+
+
+def test_pixels_whose_parts_are_not_known_are_read(tmp_path):
+    bits = np.array([[0, UNKNOWN], [3, 1]])
+    assert (read_parts(write(tmp_path / "a.tif", bits, np.int32), 2) == bits).all()
+
+
+@pytest.mark.parametrize(("value", "coding"), [(-2, None), (UNKNOWN, PAIRS)])
+def test_other_negative_numbers_are_refused(tmp_path, value, coding):
+    with pytest.raises(RadiographError, match=r"a.tif: has values other than the bits"):
+        read_parts(write(tmp_path / "a.tif", [[0, value]], np.int32), 2, coding)
 
 
 def test_the_right_rib_of_a_pair_is_the_one_left_of_the_spine(tmp_path):

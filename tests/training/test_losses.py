@@ -89,6 +89,29 @@ def test_unknown_parts_have_no_gradient():
     assert not logits.grad[1].any()
 
 
+def test_the_loss_of_parts_is_that_of_the_pixels_whose_parts_are_known():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 2, 16, 16, generator=generator, requires_grad=True)
+    bits = torch.randint(0, 4, (2, 1, 16, 16), generator=generator).float()
+    expected = PartsLoss()(logits[:, :, :8], bits[:, :, :8])
+    bits[:, :, 8:] = UNKNOWN
+    loss = PartsLoss()(logits, bits)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+    loss.backward()
+    assert (logits.grad[:, :, 8:] == 0).all()
+    assert (logits.grad[:, :, :8:2, ::2] != 0).all()
+
+
+def test_a_radiograph_counts_the_same_however_few_of_its_parts_are_known():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.full((2, 1, 16, 16), -20.0)
+    logits[0] = torch.randn(1, 16, 16, generator=generator)
+    bits = torch.zeros(2, 1, 16, 16)
+    all_known = PartsLoss()(logits, bits)
+    bits[1, 0, 2:] = UNKNOWN
+    assert float(PartsLoss()(logits, bits)) == pytest.approx(float(all_known), rel=1e-6)
+
+
 def test_a_batch_of_unknown_parts_costs_nothing():
     logits, bits = parts_batch()
     assert float(PartsLoss()(logits[1:], bits[1:])) == 0

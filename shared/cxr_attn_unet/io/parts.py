@@ -22,13 +22,14 @@ def read_parts(path: str | os.PathLike, count: int, coding: str | None = None) -
 
     Args:
         path: a picture of whole numbers, in which bit i is set where part i of the structure lies (in the order of
-            :func:`cxr_attn_unet.structures.parts_of`): PNG of 8 or 16 bits, TIFF of 32.
+            :func:`cxr_attn_unet.structures.parts_of`): PNG of 8 or 16 bits, TIFF of 32. In TIFF of 32 bits, -1 is a pixel
+            whose parts are not known.
         count: number of parts.
         coding: :data:`PAIRS` if bit k - 1 is pair k, without sides; the sides then follow from where the shadows lie,
             in a picture that is upright.
 
     Returns:
-        ``(rows, columns)`` int32 of bits.
+        ``(rows, columns)`` int32 of bits, or :data:`UNKNOWN`.
 
     Raises:
         RadiographError: the file cannot be read, or holds other numbers.
@@ -37,7 +38,8 @@ def read_parts(path: str | os.PathLike, count: int, coding: str | None = None) -
     values = read_labels(path)
     bits = values.astype(np.int64)
     highest = count // 2 if coding == PAIRS else count
-    if (bits != values).any() or bits.min() < 0 or bits.max() >= 1 << highest:
+    lowest = 0 if coding == PAIRS else UNKNOWN
+    if (bits != values).any() or bits.min() < lowest or bits.max() >= 1 << highest:
         raise RadiographError(
             f"{name}: has values other than the bits of {highest} parts (0 to {(1 << highest) - 1}). Write one bit a "
             "part, in TIFF of 32 bits if there are more than 16."

@@ -50,8 +50,8 @@ class PartsLoss(torch.nn.Module):
 
     The Dice loss is the mean over the parts that a label has; the cross entropy is summed over the parts, so that it
     weighs as much in a pixel as that of one structure, and averaged over the pixels. Both look at every second row and
-    column: parts are made at half the size, and 24 of them cost as much as the network. Labels whose parts are unknown
-    do not count.
+    column: parts are made at half the size, and 24 of them cost as much as the network. Pixels whose parts are unknown
+    do not count; a radiograph counts the same however many of its pixels are known.
     """
 
     def forward(self, logits: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
@@ -62,20 +62,23 @@ class PartsLoss(torch.nn.Module):
             bits: bit i of a pixel is set where part i lies, or :data:`~cxr_attn_unet.io.UNKNOWN`,
                 ``(batch, 1, rows, columns)``.
         """
-        known = (bits != UNKNOWN).flatten(1).all(1)
-        if not bool(known.any()):
+        logits, bits = logits[..., ::2, ::2], bits[..., ::2, ::2]
+        known = bits != UNKNOWN
+        labelled = known.flatten(1).any(1)
+        if not bool(labelled.any()):
             return logits.sum() * 0
-        logits = logits[known][..., ::2, ::2]
+        logits, bits = logits[labelled], bits[labelled]
+        weight = known[labelled].to(logits.dtype)
         places = torch.arange(logits.shape[1], device=bits.device).view(1, -1, 1, 1)
-        labels = (bits[known][..., ::2, ::2].long() >> places & 1).to(logits.dtype)
-        probabilities = logits.sigmoid()
+        labels = weight * (bits.long() >> places & 1)
+        probabilities = weight * logits.sigmoid()
         both = (probabilities * labels).sum((2, 3))
         either = probabilities.sum((2, 3)) + labels.sum((2, 3))
         present = (labels.sum((2, 3)) > 0).to(logits.dtype)
         dice = 1 - (2 * both + 1) / (either + 1)
         dice = (dice * present).sum() / present.sum().clamp(min=1)
-        entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-        return dice + entropy.sum(1).mean()
+        entropy = weight * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return dice + (entropy.sum((1, 2, 3)) / weight.sum((1, 2, 3))).mean()
 
 
 class StructureAndPartsLoss(torch.nn.Module):
