@@ -24,7 +24,7 @@ from tqdm import tqdm
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.datasets import DatasetError, load_data
 from cxr_attn_unet.files import write_json
-from cxr_attn_unet.io import RadiographError, read_mask, read_parts, right_and_left
+from cxr_attn_unet.io import UNKNOWN, RadiographError, read_mask, read_parts, right_and_left
 from cxr_attn_unet.statistics import bootstrap_interval, mask_dice
 from cxr_attn_unet.structures import part_names
 
@@ -42,7 +42,8 @@ def reference_parts(item: Mapping[str, Any], structure: str) -> dict[str, np.nda
     names = part_names(structure)
     if "parts" in item:
         bits = read_parts(item["parts"], len(names), item.get("parts_coding"))
-        masks = {name: (bits >> place & 1).astype(bool) for place, name in enumerate(names)}
+        known = bits != UNKNOWN
+        masks = {name: known & (bits >> place & 1).astype(bool) for place, name in enumerate(names)}
     else:
         sides = right_and_left(read_mask(item["label"]))
         masks = dict(zip(names, sides, strict=True)) if sides is not None else {}
