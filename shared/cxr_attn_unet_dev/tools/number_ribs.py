@@ -1,0 +1,217 @@
+"""Number the ribs of real radiographs by a bundle's weights, as labels to train on: self-training.
+
+Nobody has numbered the ribs of the real radiographs at hand. Each is seen in six views, three sizes and their mirror
+images; posterior ribs get one number each (posterior_ribs.py); pixels whose number is not sure are left open, and so
+are sides of which too little is sure. Only training radiographs of the data sets are taken.
+
+OUTPUT/images, OUTPUT/masks/ribs (0 and 255), OUTPUT/parts/ribs (32-bit TIFF, -1 where the number is left open) and
+OUTPUT/split.json, by which all of them are for training, are made or added to.
+
+python -m cxr_attn_unet_dev.tools.number_ribs --dataset_dir JSRT_BSE_RIBS MONTGOMERY_SHENZHEN --output NUMBERED
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+from PIL import Image
+from tqdm import tqdm
+
+from cxr_attn_unet.datasets import DatasetError, load_data
+from cxr_attn_unet.files import write_json, written
+from cxr_attn_unet.inference import TestTimeAugmentationInferer
+from cxr_attn_unet.io import IGNORED, UNKNOWN, RadiographError
+from cxr_attn_unet.networks.checkpoint import read_state_dict
+from cxr_attn_unet.structures import part_names
+
+from . import posterior_ribs
+from .fit_quality import drawn
+from .render_examples import save_png
+
+__all__ = ["Numbered", "numbered"]
+
+RIBS = "ribs"
+OTHER_DATA = ("ribs", "lungs")  # radiographs are found by the masks of one of these
+VIEWS = tuple((0.0, zoom, mirrored) for zoom in (0.9, 1.0, 1.08) for mirrored in (False, True))
+LEAST_SURE = -0.85  # mean logarithm of the probabilities of a side's numbers; below, the side is left open
+HIGHEST_CORRECTED = 4  # the posterior ends of the first three lie under the clavicles and the first ribs' front
+AGREEING = 0.75  # of a rib's pixels: where fewer had its number, how it goes on to the side is left open
+PART_LIMIT, LEAST_OF_PART = 0.5, 0.1
+RIB_LIMITS = (0.2, 0.8)  # of the probability of any rib: between them a pixel is left open
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A radiograph with the numbers of its ribs, over the square that the network sees.
+
+    Attributes:
+        mask: of all ribs, ``(rows, columns)`` bool.
+        bits: of the parts, ``(rows, columns)`` int32, or UNKNOWN.
+        sides: of which numbers are sure, 0 to 2.
+    """
+
+    mask: np.ndarray
+    bits: np.ndarray
+    sides: int
+
+
+def numbered(probabilities: np.ndarray, label: np.ndarray | None = None) -> Numbered:
+    """The numbers of the ribs of a radiograph.
+
+    Args:
+        probabilities: ``(25, rows, columns)`` of any rib, R1 to R12 and L1 to L12, upright.
+        label: 0 no rib, 1 rib, IGNORED, ``(rows, columns)``, where there is one.
+    """
+    any_rib, parts = probabilities[0], probabilities[1:]
+    mask = any_rib >= PART_LIMIT
+    if label is not None:
+        mask = np.where(label == IGNORED, mask, label == 1)
+    found = (parts >= PART_LIMIT) & mask
+    highest = parts.max(0)
+    for index in range(len(found)):
+        found[index] |= mask & (parts.argmax(0) == index) & (highest >= LEAST_OF_PART)
+    is_open = mask & ~found.any(0)
+    if label is None:
+        is_open |= (any_rib > RIB_LIMITS[0]) & (any_rib < RIB_LIMITS[1]) & ~found.any(0)
+    sure = _correct(found, is_open, mask, probabilities)
+    places = np.arange(len(found)).reshape(-1, 1, 1)
+    bits = (found.astype(np.int32) << places).sum(0, dtype=np.int32)
+    bits[is_open] = UNKNOWN
+    return Numbered(mask, bits, sure)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Views of one side of a radiograph, mirrored where needed so that the spine is at column 0.
+
+    Attributes:
+        region: where this side is the more probable one, ``(rows, columns)`` bool.
+        parts: probabilities of its numbers, ``(12, rows, columns)``.
+        masks: of its numbers, the same shape, bool; changed in place.
+        is_open: what is left open, ``(rows, columns)`` bool; changed in place.
+        ribs: posterior ribs.
+    """
+
+    region: np.ndarray
+    parts: np.ndarray
+    masks: np.ndarray
+    is_open: np.ndarray
+    ribs: list[posterior_ribs.Rib]
+
+
+def _sides(found: np.ndarray, is_open: np.ndarray, mask: np.ndarray, parts: np.ndarray) -> tuple[_Side, _Side]:
+    """The right and the left side."""
+    right, left = slice(0, posterior_ribs.NUMBERS), slice(posterior_ribs.NUMBERS, None)
+    is_right = parts[right].sum(0) > parts[left].sum(0)
+    sides = []
+    for numbers, region in ((right, is_right), (left, ~is_right)):
+        # the patient's right is on the picture's left
+        outwards = np.s_[..., ::-1] if numbers is right else np.s_[..., :]
+        ribs = posterior_ribs.followed((mask & region)[outwards])
+        own = parts[numbers][outwards]
+        sides.append(_Side(region[outwards], own, found[numbers][outwards], is_open[outwards], ribs))
+    return sides[0], sides[1]
+
+
+def _correct(found: np.ndarray, is_open: np.ndarray, mask: np.ndarray, probabilities: np.ndarray) -> int:
+    """Give each posterior rib one number in masks of parts, leave open what is not sure; how many sides are sure."""
+    right, left = _sides(found, is_open, mask, probabilities[1:])
+    sure = 0
+    for side, other in ((right, left), (left, right)):
+        numbers, certainty = posterior_ribs.numbered(side.ribs, side.parts, other.ribs, other.parts)
+        for rib, chosen in zip(side.ribs, numbers, strict=False):
+            same = [one for one, its in zip(side.ribs, numbers, strict=True) if its == chosen and one is not rib]
+            doubled = any(set(rib.stripes) & set(one.stripes) for one in same)
+            _give(rib, chosen, side, doubled)
+        if certainty < LEAST_SURE:
+            side.is_open[side.region & (side.parts.max(0) > LEAST_OF_PART)] = True
+        else:
+            sure += 1
+    return sure
+
+
+def _give(rib: posterior_ribs.Rib, number: int, side: _Side, doubled: bool) -> None:
+    """Give a rib's pixels its number; where they had another before, how the rib goes on is left open."""
+    pixels = rib.mask(side.is_open.shape)
+    if doubled:
+        side.is_open[pixels] = True
+        return
+    if number < HIGHEST_CORRECTED:
+        return
+    own = number - 1
+    close = slice(max(0, own - 1), own + 2)
+    if side.masks[own][pixels].mean() < AGREEING:
+        beyond: np.ndarray = np.any(side.masks[close], axis=0)
+        beyond[:, : max(rib.stripes) + 1] = False
+        side.is_open[beyond] = True
+    side.masks[close] &= ~pixels
+    side.masks[own] |= pixels
+
+
+def _items(dataset_dir: str, count: int, seed: int) -> list[Mapping[str, Any]]:
+    """Training radiographs of a data set."""
+    for structure in OTHER_DATA:
+        try:
+            return drawn(load_data(dataset_dir, structure, check=False)["training"], count, seed)
+        except DatasetError as error:
+            problem = error
+    raise problem
+
+
+def _save(folder: Path, name: str, image: np.ndarray, labels: Numbered) -> None:
+    """Write a radiograph and its labels, without the empty margin of the square."""
+    rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
+    inside = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    save_png((255 * image[inside]).astype(np.uint8), folder / "images" / f"{name}.png")
+    save_png(255 * labels.mask[inside].astype(np.uint8), folder / "masks" / RIBS / f"{name}.png")
+    with written(folder / "parts" / RIBS / f"{name}.tif") as path:
+        Image.fromarray(labels.bits[inside]).save(path, format="TIFF")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Number and write; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset_dir", required=True, nargs="+", help="data sets with masks of ribs or lungs")
+    parser.add_argument("--output", required=True, type=Path, help="folder, made or added to")
+    parser.add_argument("--bundle", type=Path, default=Path("bundles/ribs_attn_unet"), help="whose weights number")
+    parser.add_argument("--count", type=int, default=120, help="radiographs of each data set, at most (default: 120)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    options = parser.parse_args(arguments)
+    train = ConfigParser(ConfigParser.load_config_file(options.bundle / "configs" / "train.json"))
+    train["bundle_root"] = str(options.bundle)
+    steps = Compose(train.get_parsed_content("train#deterministic_transforms"))
+    network = train.get_parsed_content("network_def")
+    network.load_state_dict(read_state_dict(options.bundle / "models" / "model.pt"))
+    network.eval()
+    inferer = TestTimeAugmentationInferer(VIEWS, part_names(RIBS))
+    try:
+        items = [item for place in options.dataset_dir for item in _items(place, options.count, options.seed)]
+    except (DatasetError, RadiographError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    kept = 0
+    for item in tqdm(items, unit="radiograph"):
+        has_ribs = item.get("dataset", "").endswith(RIBS)
+        data = steps(dict(item))
+        with torch.inference_mode():
+            probabilities = inferer.probabilities(data["image"][None].float(), network).mean(0)[0, 1:].numpy()
+        labels = numbered(probabilities, data["label"][0].numpy() if has_ribs else None)
+        if labels.sides:
+            _save(options.output, f"{item['dataset']}_{item['id']}", data["image"][0].numpy(), labels)
+            kept += 1
+    write_json(options.output / "split.json", {"validation": []})
+    print(f"{kept} of {len(items)} radiographs are numbered, on one side at least.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,247 @@
+"""Which number a posterior rib has, from what a network says of its pixels and of the ribs above, below and opposite.
+
+A network that was trained on projections alone may give one real rib two numbers. Between spine and the middle of the
+lung the posterior ribs lie one below the other, like the rungs of a ladder. They are followed there from column to
+column; then the numbers are chosen that grow downwards, one by one, and that the network finds most probable on both
+sides (dynamic programming over the ribs of a side).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["NUMBERS", "Rib", "followed", "numbered"]
+
+NUMBERS = 12
+LEAST = 0.02  # added to probabilities, so that one pixel cannot rule out a number
+
+# of the width from the spine to the lateral border of the ribs
+FOLLOWED = 0.55
+REFERENCE = 0.4  # where the level of a rib is told
+SHORTEST_PIECE = 0.08
+SHORTEST = 0.18
+LONGEST_GAP = 0.3
+
+# of the usual height of a stripe
+HEIGHTS = (0.35, 1.7)  # others are borders, or two ribs that cross
+OFFSET = 0.6  # between two pieces of one rib, prolonged to the middle of the gap between them
+FEWEST_STRIPES = 4  # in a column that shows ribs
+FEWEST_RIBS = 4  # of a side, to be numbered
+STEEPEST_RISE = -0.45  # rows a column, away from the spine: what rises more is an anterior rib
+BEND = 0.5  # most between the slopes of two pieces of one rib
+END = 25  # columns of a piece that tell its slope
+
+# costs, in the natural logarithm of a probability
+SAME_NUMBER = 3.0
+WIDE_GAP = 0.8
+SKIPPED = 1.2
+SKIPPED_AT_ALL = 0.5
+OPPOSITE = 0.7  # weight of the rib on the other side at the same level
+SAME_LEVEL = 0.33  # of the distance between ribs
+MOST_SHIFT = 0.45  # of the distance between ribs, by which one side lies higher than the other
+SHIFT_COST = 0.12
+
+
+@dataclass(frozen=True)
+class Rib:
+    """A posterior rib between spine and the middle of the lung, the spine at column 0.
+
+    Attributes:
+        stripes: first row and row after the last one, by column.
+        level: row at the reference column.
+    """
+
+    stripes: dict[int, tuple[int, int]]
+    level: float
+
+    def mask(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Its pixels, ``(rows, columns)`` bool."""
+        mask = np.zeros(shape, bool)
+        for column, (first, end) in self.stripes.items():
+            mask[first:end, column] = True
+        return mask
+
+
+def followed(shadow: np.ndarray) -> list[Rib]:
+    """The posterior ribs of a side, from the top.
+
+    Args:
+        shadow: ``(rows, columns)`` bool of all ribs of the side, upright, the spine at column 0.
+    """
+    all_stripes = {column: _stripes(shadow[:, column]) for column in range(shadow.shape[1])}
+    with_ribs = [column for column, stripes in all_stripes.items() if len(stripes) >= FEWEST_STRIPES]
+    if len(with_ribs) < END:
+        return []
+    start = with_ribs[0]
+    width = float(np.quantile(np.nonzero(shadow)[1], 0.995)) - start
+    end = int(start + FOLLOWED * width)
+    stripes = {column: all_stripes[column] for column in range(start, end)}
+    height = float(np.median([last - first for column in stripes.values() for first, last in column]))
+    pieces = _pieces(stripes, height)
+    pieces = [piece for piece in pieces if len(piece) >= max(6, SHORTEST_PIECE * (end - start))]
+    ribs = []
+    for piece in _joined(pieces, height, LONGEST_GAP * (end - start)):
+        line = _line(piece)
+        if len(piece) >= SHORTEST * (end - start) and line[0] >= STEEPEST_RISE:
+            ribs.append(Rib(piece, float(np.polyval(line, start + REFERENCE * (end - start)))))
+    return sorted(ribs, key=lambda rib: rib.level)
+
+
+def _stripes(column: np.ndarray) -> list[tuple[int, int]]:
+    """First row and row after the last one of each run of ``True``."""
+    steps = np.diff(np.concatenate([[0], column.astype(np.int8), [0]]))
+    return list(zip(np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist(), strict=True))
+
+
+def _pieces(stripes: dict[int, list[tuple[int, int]]], height: float) -> list[dict[int, tuple[int, int]]]:
+    """Stripes of neighbouring columns that overlap, as far as they do not part or meet."""
+    open_pieces: list[dict[int, tuple[int, int]]] = []
+    pieces = []
+    for column, there in stripes.items():
+        usual = [one for one in there if HEIGHTS[0] * height <= one[1] - one[0] <= HEIGHTS[1] * height]
+        going_on = []
+        taken = set()
+        for piece in open_pieces:
+            nexts = [one for one in usual if _overlap(piece[column - 1], one)]
+            if len(nexts) == 1 and nexts[0] not in taken:
+                piece[column] = nexts[0]
+                taken.add(nexts[0])
+                going_on.append(piece)
+            else:
+                pieces.append(piece)
+        going_on += [{column: one} for one in usual if one not in taken]
+        open_pieces = going_on
+    return pieces + open_pieces
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    common = min(one[1], other[1]) - max(one[0], other[0])
+    return common > 0.5 * min(one[1] - one[0], other[1] - other[0])
+
+
+def _middles(piece: dict[int, tuple[int, int]], columns: list[int]) -> np.ndarray:
+    return np.array([(piece[column][0] + piece[column][1]) / 2 for column in columns])
+
+
+def _line(piece: dict[int, tuple[int, int]], columns: list[int] | None = None) -> np.ndarray:
+    """Slope and offset of the line through a piece, or some columns of it."""
+    columns = sorted(piece) if columns is None else columns
+    return np.polyfit(columns, _middles(piece, columns), 1)
+
+
+def _joined(
+    pieces: list[dict[int, tuple[int, int]]], height: float, longest_gap: float
+) -> list[dict[int, tuple[int, int]]]:
+    """Pieces of which one prolongs the other in one, the longest first."""
+    ribs: list[dict[int, tuple[int, int]]] = []
+    for piece in sorted(pieces, key=len, reverse=True):
+        for rib in ribs:
+            if _prolongs(piece, rib, height, longest_gap):
+                rib.update(piece)
+                break
+        else:
+            ribs.append(dict(piece))
+    return ribs
+
+
+def _prolongs(
+    piece: dict[int, tuple[int, int]], rib: dict[int, tuple[int, int]], height: float, longest_gap: float
+) -> bool:
+    inner, outer = (piece, rib) if max(piece) < min(rib) else (rib, piece)
+    before, after = max(inner), min(outer)
+    if not 0 < after - before <= longest_gap:
+        return False
+    slope_before, offset_before = _line(inner, sorted(inner)[-END:])
+    slope_after, offset_after = _line(outer, sorted(outer)[:END])
+    middle = (before + after) / 2
+    apart = abs(slope_before * middle + offset_before - slope_after * middle - offset_after)
+    return apart < OFFSET * height and abs(slope_before - slope_after) < BEND
+
+
+def numbered(
+    ribs: list[Rib], probabilities: np.ndarray, opposite: list[Rib], opposite_probabilities: np.ndarray
+) -> tuple[list[int], float]:
+    """The numbers of a side's posterior ribs.
+
+    Args:
+        ribs: of :func:`followed`.
+        probabilities: ``(12, rows, columns)`` of the numbers, the spine at column 0.
+        opposite: posterior ribs of the other side.
+        opposite_probabilities: of its numbers.
+
+    Returns:
+        a number for each rib, 1 to 12, and how sure they are: the mean logarithm of their probabilities. No number
+        where there are too few ribs.
+    """
+    if len(ribs) < FEWEST_RIBS:
+        return [], -np.inf
+    own = _scores(ribs, probabilities)
+    both = own.copy()
+    if len(opposite) >= FEWEST_RIBS:
+        both += _of_the_other_side(ribs, opposite, _scores(opposite, opposite_probabilities))
+    numbers = _most_probable(both, np.array([rib.level for rib in ribs]))
+    sure = float(own[np.arange(len(ribs)), numbers].mean())
+    return [number + 1 for number in numbers], sure
+
+
+def _scores(ribs: list[Rib], probabilities: np.ndarray) -> np.ndarray:
+    """``(ribs, 12)``: mean logarithm of each number's probability, each column the same weight."""
+    scores = np.zeros((len(ribs), NUMBERS))
+    logarithms = np.log(probabilities + LEAST)
+    for row, rib in enumerate(ribs):
+        columns = [logarithms[:, first:end, column].mean(1) for column, (first, end) in rib.stripes.items()]
+        scores[row] = np.mean(columns, axis=0)
+    return scores
+
+
+def _of_the_other_side(ribs: list[Rib], opposite: list[Rib], scores: np.ndarray) -> np.ndarray:
+    """What the ribs of the other side at the same levels say, ``(ribs, 12)``; 0 where there is none."""
+    levels = np.array([rib.level for rib in ribs])
+    others = np.array([rib.level for rib in opposite])
+    distance = float(np.median(np.diff(levels)))
+
+    def cost(shift: float) -> float:
+        nearest = np.abs(others + shift - levels[:, None]).min(1)
+        return float(np.minimum(nearest, distance / 2).mean() + SHIFT_COST * abs(shift))
+
+    shift = min(np.linspace(-MOST_SHIFT, MOST_SHIFT, 19) * distance, key=cost)
+    added = np.zeros((len(ribs), NUMBERS))
+    for row, level in enumerate(levels):
+        away = np.abs(others + shift - level)
+        if away.min() < SAME_LEVEL * distance:
+            added[row] = OPPOSITE * scores[away.argmin()]
+    return added
+
+
+def _most_probable(scores: np.ndarray, levels: np.ndarray) -> list[int]:
+    """Indices of the numbers, which do not fall downwards, with the highest sum of scores less costs."""
+    gaps = np.diff(levels) / np.median(np.diff(levels))
+    best = scores[:1]
+    sources = []
+    for row, gap in enumerate(gaps, 1):
+        reached = best[-1][None, :] - _costs(float(gap))
+        sources.append(reached.argmax(1))
+        best = np.vstack([best, reached.max(1) + scores[row]])
+    number = int(best[-1].argmax())
+    numbers = [number]
+    for source in reversed(sources):
+        number = int(source[number])
+        numbers.append(number)
+    return numbers[::-1]
+
+
+def _costs(gap: float) -> np.ndarray:
+    """What it costs to go on from one number (column) to another (row) across a gap, in usual distances of ribs."""
+    costs = np.full((NUMBERS, NUMBERS), np.inf)
+    for number in range(NUMBERS):
+        for before in range(number + 1):
+            steps = number - before
+            if steps == 0:
+                costs[number, before] = SAME_NUMBER + SAME_NUMBER * max(0.0, gap - 0.5)
+            elif steps == 1:
+                costs[number, before] = WIDE_GAP * max(0.0, gap - 1.5)
+            else:
+                costs[number, before] = SKIPPED * abs(steps - max(1.0, gap)) + SKIPPED_AT_ALL
+    return costs
