@@ -22,8 +22,8 @@ def read_parts(path: str | os.PathLike, count: int, coding: str | None = None) -
 
     Args:
         path: a picture of whole numbers, in which bit i is set where part i of the structure lies (in the order of
-            :func:`cxr_attn_unet.structures.parts_of`): PNG of 8 or 16 bits, TIFF of 32. In TIFF of 32 bits, -1 is a pixel
-            whose parts are not known.
+            :func:`cxr_attn_unet.structures.parts_of`): PNG of 8 or 16 bits, TIFF of 32, where -1 is a
+            pixel whose parts are not known.
         count: number of parts.
         coding: :data:`PAIRS` if bit k - 1 is pair k, without sides; the sides then follow from where the shadows lie,
             in a picture that is upright.
