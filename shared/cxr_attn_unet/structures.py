@@ -114,6 +114,7 @@ class Structure:
         code: its SNOMED CT code; ``None`` if DICOM segmentations cannot name it.
         components: connected components that its mask has at most; 0 where that is not limited.
         parts: what it consists of, each with a mask of its own where a network was trained to tell them apart.
+        ends_at_metal: what lies behind metal that lets nothing through, such as a pacemaker, is not drawn.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Structure:
     code: Code | None = None
     components: int = 0
     parts: tuple[Part, ...] = ()
+    ends_at_metal: bool = False
 
     @property
     def sides(self) -> bool:
@@ -144,7 +146,9 @@ REGISTRY: dict[str, Structure] = {
         Structure("lungs", 1, (230, 159, 0), LUNG, components=2, parts=_pair("lung", LUNG)),
         Structure("heart", 2, (86, 180, 233), Code("80891009", "Heart"), components=1),
         Structure("clavicles", 4, (0, 158, 115), CLAVICLE, components=2, parts=_pair("clavicle", CLAVICLE)),
-        Structure("ribs", 3, (240, 228, 66), Code("113197003", "Rib"), parts=(*_ribs(RIGHT), *_ribs(LEFT))),
+        Structure(
+            "ribs", 3, (240, 228, 66), Code("113197003", "Rib"), parts=(*_ribs(RIGHT), *_ribs(LEFT)), ends_at_metal=True
+        ),
     )
 }
 OTHER_COLOUR = (204, 121, 167)

@@ -5,7 +5,7 @@ import torch
 from monai.bundle import ConfigParser
 from test_workflows import SMALL, TRAIN, config, data_for, run
 
-STRONG = ["RandMoveStructured", "RandTiltd", "RandFilmCurved", "RandDevicesd"]
+STRONG = ["RandMoveStructured", "RandTiltd", "RandFilmCurved", "RandDevicesd", "RandPacemakerd"]
 
 
 def steps(bundle, data, *names):

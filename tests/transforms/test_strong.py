@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from conftest import phantom
-from cxr_attn_unet.transforms import RandDevicesd, RandFilmCurved, RandTiltd
+from cxr_attn_unet.transforms import RandDevicesd, RandFilmCurved, RandPacemakerd, RandTiltd
 
 
 def image_and_mask(side=96):
@@ -105,9 +105,42 @@ def test_devices_change_no_mask():
     assert torch.equal(RandDevicesd("image", prob=1.0, share=1.0)(data)["label"], data["label"])
 
 
+def with_pacemaker(structure, seed=0):
+    """A grey picture all of which is a structure's first part, with a pacemaker."""
+    transform = RandPacemakerd("image", structure, prob=1.0)
+    transform.set_random_state(seed)
+    return transform({"image": torch.full((1, 160, 128), 0.3), "label": torch.ones(2, 160, 128)})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_rib_is_drawn_behind_the_metal_of_a_pacemaker(seed):
+    data = with_pacemaker("ribs", seed)
+    hidden = data["label"] == 0
+    assert torch.equal(hidden[0], hidden[1])
+    assert 0.003 < float(hidden.float().mean()) < 0.05
+    assert float(data["image"][0][hidden[0]].mean()) > 0.6
+
+
+@pytest.mark.parametrize("structure", ["lungs", "heart", "clavicles", "a new one"])
+def test_other_structures_are_drawn_through_it(structure):
+    data = with_pacemaker(structure)
+    assert (data["label"] == 1).all()
+    assert float((data["image"] > 0.31).float().mean()) > 0.003
+
+
+def test_a_pacemaker_stays_within_the_grey_scale():
+    pictures = torch.stack([with_pacemaker("heart", seed)["image"] for seed in range(20)])
+    assert torch.equal(pictures, pictures.clamp(0, 1))
+
+
 @pytest.mark.parametrize(
     "transform",
-    [RandFilmCurved("image", prob=1.0), tilt(), RandDevicesd("image", prob=1.0)],
+    [
+        RandFilmCurved("image", prob=1.0),
+        tilt(),
+        RandDevicesd("image", prob=1.0),
+        RandPacemakerd("image", "ribs", prob=1.0),
+    ],
     ids=lambda transform: type(transform).__name__,
 )
 def test_the_same_seed_gives_the_same_picture(transform):
@@ -120,7 +153,12 @@ def test_the_same_seed_gives_the_same_picture(transform):
 
 @pytest.mark.parametrize(
     "transform",
-    [RandFilmCurved("image", prob=0.0), tilt(prob=0.0), RandDevicesd("image", prob=0.0)],
+    [
+        RandFilmCurved("image", prob=0.0),
+        tilt(prob=0.0),
+        RandDevicesd("image", prob=0.0),
+        RandPacemakerd("image", "ribs", prob=0.0),
+    ],
     ids=lambda transform: type(transform).__name__,
 )
 def test_nothing_changes_at_probability_zero(transform):

@@ -1,6 +1,6 @@
 """MONAI transforms for what MONAI's own do not know about radiographs: loading, frames, orientation, devices."""
 
-from .devices import RandDevicesd
+from .devices import RandDevicesd, RandPacemakerd
 from .exposure import RandFilmCurved
 from .fade import RandFadeStructured
 from .field import CropToFieldd, clean_field, field_box, scaled_box
@@ -31,6 +31,7 @@ __all__ = [
     "RandFilmCurved",
     "RandMirrord",
     "RandMoveStructured",
+    "RandPacemakerd",
     "RandSharpend",
     "RandTiltd",
     "ResizeLongestd",

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from monai.transforms import Compose
 from PIL import Image
 from tqdm import tqdm
 
-from cxr_attn_unet.datasets import DatasetError, load_data
+from cxr_attn_unet.datasets import DatasetError
 from cxr_attn_unet.files import write_json, written
 from cxr_attn_unet.inference import TestTimeAugmentationInferer
 from cxr_attn_unet.io import IGNORED, UNKNOWN, RadiographError
@@ -35,12 +34,12 @@ from cxr_attn_unet.structures import part_names
 
 from . import posterior_ribs
 from .fit_quality import drawn
+from .references import items_of_any
 from .render_examples import save_png
 
 __all__ = ["Numbered", "numbered"]
 
 RIBS = "ribs"
-OTHER_DATA = ("ribs", "lungs")  # radiographs are found by the masks of one of these
 VIEWS = tuple((0.0, zoom, mirrored) for zoom in (0.9, 1.0, 1.08) for mirrored in (False, True))
 LEAST_SURE = -0.85  # mean logarithm of the probabilities of a side's numbers; below, the side is left open
 HIGHEST_CORRECTED = 4  # the posterior ends of the first three lie under the clavicles and the first ribs' front
@@ -157,16 +156,6 @@ def _give(rib: posterior_ribs.Rib, number: int, side: _Side, doubled: bool) -> N
     side.masks[own] |= pixels
 
 
-def _items(dataset_dir: str, count: int, seed: int) -> list[Mapping[str, Any]]:
-    """Training radiographs of a data set."""
-    for structure in OTHER_DATA:
-        try:
-            return drawn(load_data(dataset_dir, structure, check=False)["training"], count, seed)
-        except DatasetError as error:
-            problem = error
-    raise problem
-
-
 def _save(folder: Path, name: str, image: np.ndarray, labels: Numbered) -> None:
     """Write a radiograph and its labels, without the empty margin of the square."""
     rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
@@ -194,7 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     network.eval()
     inferer = TestTimeAugmentationInferer(VIEWS, part_names(RIBS))
     try:
-        items = [item for place in options.dataset_dir for item in _items(place, options.count, options.seed)]
+        items = []
+        for place in options.dataset_dir:
+            items += drawn(items_of_any(place, (RIBS, "lungs"), "training"), options.count, options.seed)
     except (DatasetError, RadiographError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from cxr_attn_unet.datasets import DatasetError, load_data
 from .calibrate import dice, read_case
 from .fit_quality import drawn
 
-__all__ = ["dice_with_reference", "items_by_dataset"]
+__all__ = ["dice_with_reference", "items_by_dataset", "items_of_any"]
 
 
 def items_by_dataset(
@@ -43,6 +43,25 @@ def items_by_dataset(
     if not found:
         raise DatasetError("\n".join(problems) or f"no radiographs with masks of {structure}")
     return {name: drawn(items, count, seed) for name, items in found.items()}
+
+
+def items_of_any(dataset_dir: str, structures: Sequence[str], section: str) -> Sequence[Mapping[str, Any]]:
+    """Radiographs of a data set, whatever it has masks of.
+
+    Args:
+        dataset_dir: its folder.
+        structures: the first of them counts of which it has masks.
+        section: of its split, such as ``validation``.
+
+    Raises:
+        DatasetError: it has masks of none of them.
+    """
+    for structure in structures[:-1]:
+        try:
+            return load_data(dataset_dir, structure, check=False)[section]
+        except DatasetError:
+            continue
+    return load_data(dataset_dir, structures[-1], check=False)[section]
 
 
 def dice_with_reference(mask: np.ndarray, item: Mapping[str, Any]) -> float:
