@@ -160,11 +160,30 @@ def test_a_bundle_without_parts_is_named(tmp_path):
 
 
 def test_a_bundle_without_parts_among_others_is_named(bundles, tmp_path, caplog):
-    shutil.copytree(bundles / "ribs_attn_unet", tmp_path / "ribs_attn_unet")
-    write_bundle(tmp_path, "clavicles", with_parts=False)
+    shutil.copytree(bundles / "lungs_attn_unet", tmp_path / "lungs_attn_unet")
+    write_bundle(tmp_path, "ribs", with_parts=False)
     with caplog.at_level(logging.WARNING):
         Segmenter.from_bundles(None, tmp_path, "cpu", parts=True)
-    assert "clavicles_attn_unet: its weights tell no parts apart" in caplog.text
+    assert "ribs_attn_unet: its weights tell no parts apart" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def clavicles():
+    """Of the shipped bundle, whose network tells no sides apart."""
+    pixels = np.asarray(Image.open(REPOSITORY / "examples" / "open_radiographs" / "f6575117.png"))
+    segmenter = Segmenter.from_bundles(["clavicles"], device="cpu", parts=True)
+    return segmenter(pixels, (0.4, 0.4))
+
+
+def test_the_sides_of_a_pair_follow_from_their_place(clavicles):
+    right, left = (clavicles.parts["clavicles"][f"{side}_clavicle"] for side in ("right", "left"))
+    assert np.flatnonzero(right.any(0)).max() < np.flatnonzero(left.any(0)).min()
+    assert np.array_equal(right | left, clavicles.masks["clavicles"])
+
+
+def test_sides_that_follow_from_their_place_are_measured(clavicles):
+    sides = [clavicles.measurements[f"{side}_clavicle_area"] for side in ("right", "left")]
+    assert 0.5 < sides[0] / sides[1] < 2
 
 
 def test_the_bundle_by_itself_gives_the_structure(bundles, found, tmp_path):

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
+from ..io import right_and_left
 from ..structures import LEFT, RIGHT, Code, Part, parts_of
 from .measurements import AREA, Measurement
 
@@ -25,6 +26,7 @@ __all__ = [
     "is_pair",
     "measure_parts",
     "numbering_doubts",
+    "sides_by_place",
     "without_specks",
 ]
 
@@ -154,6 +156,26 @@ def without_specks(mask: np.ndarray) -> np.ndarray:
     kept = np.zeros(len(sizes), bool)
     kept[1:] = sizes[1:] >= _smallest(sizes)
     return kept[pieces]
+
+
+def sides_by_place(mask: np.ndarray) -> np.ndarray:
+    """The pixels of a picture, each to the nearer one of two organs that come as a pair.
+
+    Where there is one piece only, or both run together, the middle of the picture divides them.
+
+    Args:
+        mask: of both, upright, ``(rows, columns)`` bool.
+
+    Returns:
+        ``(2, rows, columns)`` bool: the patient's right side, then the left one.
+    """
+    pair = right_and_left(mask)
+    if pair is None:
+        is_right = np.broadcast_to(np.arange(mask.shape[1]) < mask.shape[1] / 2, mask.shape)
+    else:
+        to_right, to_left = (ndimage.distance_transform_edt(~one) for one in pair)
+        is_right = to_right <= to_left
+    return np.stack([is_right, ~is_right])
 
 
 def divided(first: np.ndarray, second: np.ndarray, union: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,8 @@ class Segmentation:
             control and pictures look at nothing else. All of it if not given.
         parts: by structure and name of the part, such as ``parts["ribs"]["R7"]``, ``(rows, columns)`` bool over the
             file's own pixels, as stored; empty where a part was not found. Only with ``parts`` of the segmenter, and
-            of structures whose network tells parts apart. A mask is made each time that it is asked for.
+            of structures whose network tells parts apart, or that come as a pair. A mask is made each time that it is
+            asked for.
         raw_confidences: by structure, 0 to 1: the Dice that the mask would have with a truth drawn from the network's
             own probabilities, 2 sum(p m) / (sum(p) + sum(m)); 0 where nothing was found. A network can be sure and
             wrong.

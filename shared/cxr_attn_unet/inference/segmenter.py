@@ -43,7 +43,15 @@ from .. import __version__
 from ..analysis import quality
 from ..analysis.calibration import Curve, curve_of
 from ..analysis.measurements import measure, withheld
-from ..analysis.parts import PartMasks, divided, is_pair, measure_parts, numbering_doubts, without_specks
+from ..analysis.parts import (
+    PartMasks,
+    divided,
+    is_pair,
+    measure_parts,
+    numbering_doubts,
+    sides_by_place,
+    without_specks,
+)
 from ..bundle import bundles_folder, cause_of
 from ..files import sha256
 from ..io import Radiograph, RadiographError, read_radiograph
@@ -77,6 +85,7 @@ class _Model:
     Attributes:
         structure: what it segments.
         parts: what the network tells apart, in the order of its last channels.
+        sides: the right and the left organ of a pair that the network does not tell apart; their place does.
         version: of the bundle.
         preprocessing: what follows the reading of a file.
         network: with its weights, on the device.
@@ -91,6 +100,7 @@ class _Model:
 
     structure: str
     parts: tuple[Part, ...]
+    sides: tuple[Part, ...]
     version: str
     preprocessing: Compose
     network: torch.nn.Module | EngineNetwork
@@ -101,6 +111,11 @@ class _Model:
     restoration: Restoration | None = None
     checksum: str = ""
     curve: Curve | None = None
+
+    @property
+    def told_apart(self) -> tuple[Part, ...]:
+        """The parts that are told apart, by the network or by their place."""
+        return self.parts or self.sides
 
 
 @dataclass(frozen=True)
@@ -201,8 +216,9 @@ class Segmenter:
         self.checksums = {model.structure: model.checksum for model in models if model.checksum}
         self.parts: dict[str, tuple[str, ...]] = {}
         if parts:
-            told_apart = [model for model in models if model.parts]
-            self.parts = {model.structure: tuple(part.name for part in model.parts) for model in told_apart}
+            self.parts = {
+                model.structure: tuple(part.name for part in model.told_apart) for model in models if model.told_apart
+            }
         curves = [str(model.curve) for model in models]
         settings = [__version__, *(model.identity for model in models), *curves, str(threshold), str(tta)]
         if self.parts:
@@ -232,7 +248,7 @@ class Segmenter:
             tta: average the probabilities of several views
                 (:class:`~cxr_attn_unet.inference.TestTimeAugmentationInferer`); takes five times as long, and gives the
                 views' agreement.
-            parts: tell parts apart, such as ribs by number, lungs and clavicles by side, where a bundle's network can;
+            parts: tell parts apart, such as ribs by number where a bundle's network can, lungs and clavicles by side;
                 see :attr:`Segmentation.parts`.
             max_pixels: the most pixels that a file may have, see :func:`cxr_attn_unet.io.read_radiograph`.
             trust: run bundles of any content. A config of MONAI can run code; without this, only those are run that
@@ -391,7 +407,11 @@ class Segmenter:
 
         parts = None
         if model.structure in self.parts:
-            parts = _find_parts(model, radiograph, image, logits[classes:].sigmoid(), mask)
+            if model.parts:
+                probabilities = logits[classes:].sigmoid()
+            else:
+                probabilities = torch.from_numpy(sides_by_place(inside.cpu().numpy() > 0)).float()
+            parts = _find_parts(model, radiograph, image, probabilities, mask)
 
         confidence = _dice(probability, inside)
         expected = confidence
@@ -547,6 +567,7 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
         amp = bool(parser.get_parsed_content("amp"))
         structure = str(parser.get_parsed_content("structure"))
         parts = _parts_of(parser)
+        sides = parts_of(structure) if not parts and is_pair(parts_of(structure)) else ()
         version = str(parser["_meta_"]["version"])
     except (RuntimeError, KeyError) as error:
         cause = cause_of(error)
@@ -563,6 +584,7 @@ def _load(root: Path, device: torch.device, engine: str, known: dict[bytes, Call
     return _Model(
         structure=structure,
         parts=parts,
+        sides=sides,
         version=version,
         preprocessing=steps,
         network=with_engine(network, engine, identity),
@@ -614,22 +636,21 @@ def _parts_of(parser: ConfigParser) -> tuple[Part, ...]:
 
 
 def _check_parts(models: Sequence[_Model]) -> None:
-    """Make sure that a bundle tells parts apart, and say which ones do not although their structure has parts.
+    """Make sure that parts are told apart of a structure at least, and say of which ones not although they have parts.
 
     Raises:
-        ValueError: none does.
+        ValueError: of none.
     """
-    without = [f"{model.structure}{BUNDLE_SUFFIX}" for model in models if not model.parts]
+    without = [model for model in models if not model.told_apart]
+    names = [f"{model.structure}{BUNDLE_SUFFIX}" for model in without]
     if len(without) == len(models):
         raise ValueError(
-            f"{', '.join(without)}: no parts, such as numbered ribs, are told apart by these weights. Leave --parts "
+            f"{', '.join(names)}: no parts, such as numbered ribs, are told apart by these weights. Leave --parts "
             "out, or name bundles that have them with --structures or --bundles."
         )
-    for model in models:
-        if parts_of(model.structure) and not model.parts:
-            logger.warning(
-                f"{model.structure}{BUNDLE_SUFFIX}: its weights tell no parts apart; it gives its mask alone."
-            )
+    for name, model in zip(names, without, strict=True):
+        if parts_of(model.structure):
+            logger.warning(f"{name}: its weights tell no parts apart; it gives its mask alone.")
 
 
 def _find_parts(
@@ -645,16 +666,16 @@ def _find_parts(
         union: mask ``(rows, columns)`` of the structure over the reduced pixels.
     """
     masks = PartMasks(radiograph.size, radiograph.factor)
-    if is_pair(model.parts):
+    if is_pair(model.told_apart):
         first, second = (_inverted(model, image, one) for one in probabilities)
-        for part, mask in zip(model.parts, divided(first, second, union), strict=True):
+        for part, mask in zip(model.told_apart, divided(first, second, union), strict=True):
             masks.add(part.name, mask)
     else:
         found = _overlapping(partial(_inverted, model, image), probabilities, union)
-        for part, mask in zip(model.parts, found, strict=True):
+        for part, mask in zip(model.told_apart, found, strict=True):
             masks.add(part.name, without_specks(mask))
     means = {}
-    for part, probability in zip(model.parts, probabilities, strict=True):
+    for part, probability in zip(model.told_apart, probabilities, strict=True):
         inside = probability[probability >= PART_LIMIT]
         means[part.name] = float(inside.mean()) if inside.numel() else 0.0
     return _FoundParts(masks, {name: means[name] for name in masks.found})
