@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,21 @@ import torch
 from conftest import EXAMPLES
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.__main__ import main
-from cxr_attn_unet.inference.engines import ENGINES, TORCH, cache_folder, check_engine, exported, fastest
+from cxr_attn_unet.inference.engines import (
+    EIGHT_BITS,
+    ENGINES,
+    TORCH,
+    cache_folder,
+    check_engine,
+    exported,
+    fastest,
+)
 from cxr_attn_unet.io import read_radiograph
 from cxr_attn_unet.networks import build_network
 from cxr_attn_unet.statistics import mask_dice
 
 CPU = torch.device("cpu")
-ON_CPU = [name for name, engine in ENGINES.items() if engine.device == "cpu"]
+ON_CPU = [name for name, engine in ENGINES.items() if engine.device == "cpu" and engine.same_masks]
 RADIOGRAPH = EXAMPLES / "open_radiographs" / "00cfd1c1.png"
 
 
@@ -61,6 +70,46 @@ def test_a_network_is_exported_once():
     skip_without("onnxruntime")
     written = exported(*smallest()).stat().st_mtime_ns
     assert exported(*smallest()).stat().st_mtime_ns == written
+
+
+def damage(path):
+    """Change one byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("change", [damage, cut_off])
+def test_an_export_that_was_damaged_is_made_again(change):
+    skip_without("onnxruntime")
+    path = exported(*smallest_again())
+    content = path.read_bytes()
+    change(path)
+    assert exported(*smallest_again()).read_bytes() == content
+
+
+def smallest_again():
+    """As ``smallest``, with the same weights each time."""
+    torch.manual_seed(0)
+    network, example, _ = smallest()
+    return network, example, "the same again"
+
+
+def test_auto_never_takes_eight_bits(monkeypatch):
+    taken = []
+    monkeypatch.setattr("cxr_attn_unet.inference.engines._seconds", lambda run, example: taken.append(run) or 1.0)
+    monkeypatch.setattr("cxr_attn_unet.inference.engines._Engine.missing", lambda self: [])
+    monkeypatch.setattr("cxr_attn_unet.inference.engines.version", lambda name: "1")
+    for name in ON_CPU:
+        monkeypatch.setitem(ENGINES, name, replace(ENGINES[name], load=lambda *given: "in full"))
+    monkeypatch.setitem(ENGINES, EIGHT_BITS, replace(ENGINES[EIGHT_BITS], load=lambda *given: "in eight bits"))
+    network, example, _ = smallest()
+    fastest(network, example, "for auto")
+    assert taken == [network, *["in full"] * len(ON_CPU)]
 
 
 def test_other_weights_are_exported_to_another_file():

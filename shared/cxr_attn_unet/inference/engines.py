@@ -1,7 +1,8 @@
 """Other programs that run a network: OpenVINO and ONNX Runtime on CPUs, TensorRT on NVIDIA's GPUs.
 
 A network is exported once to ONNX; the file is kept in the cache of this user under a checksum of all that it depends
-on. ``auto`` measures what is installed on this machine once for each network, and remembers what was fastest.
+on. ``auto`` measures what is installed on this machine once for each network, and remembers what was fastest. It never
+takes eight bits (:mod:`.quantised`), which change masks.
 """
 
 from __future__ import annotations
@@ -26,15 +27,32 @@ from .. import __version__
 from ..files import write_json, written
 from ..system import processor
 
-__all__ = ["AUTO", "ENGINES", "TORCH", "EngineNetwork", "cache_folder", "check_engine", "fastest", "with_engine"]
+__all__ = [
+    "AUTO",
+    "EIGHT_BITS",
+    "ENGINES",
+    "TORCH",
+    "EngineNetwork",
+    "cache_folder",
+    "check_engine",
+    "exported",
+    "fastest",
+    "keep",
+    "kept",
+    "key_of",
+    "run_by_openvino",
+    "with_engine",
+]
 
 logger = logging.getLogger(__name__)
 
 TORCH = "torch"
 AUTO = "auto"
+EIGHT_BITS = "openvino-int8"
 GAIN = 0.95  # share of PyTorch's time that another engine may take at most for auto to take it
 RUNS = 3  # of each engine, of which the quickest counts; one before them warms up
 Run = Callable[[torch.Tensor], torch.Tensor]
+Load = Callable[[torch.nn.Module, torch.Tensor, str], Run]
 
 
 @dataclass(frozen=True)
@@ -45,11 +63,13 @@ class _Engine:
         packages: modules that it needs, the one whose version counts first.
         device: kind of device that it runs on.
         load: takes a network, an input ``(1, channels, rows, columns)`` and what the weights are known by.
+        same_masks: whether masks are those of PyTorch but for rounding.
     """
 
     packages: tuple[str, ...]
     device: str
-    load: Callable[[torch.nn.Module, torch.Tensor, str], Run]
+    load: Load
+    same_masks: bool = True
 
     def missing(self) -> list[str]:
         """Those of its packages that are not installed."""
@@ -89,21 +109,26 @@ def with_engine(network: torch.nn.Module, name: str, checksum: str) -> torch.nn.
 
 
 class EngineNetwork:
-    """A network that another engine than PyTorch runs, with the same answers up to about 1e-4 in probability.
+    """A network that another engine than PyTorch runs.
+
+    The answers are PyTorch's up to about 1e-4 in probability, but for eight bits.
 
     Args:
         network: in evaluation mode.
         name: of the engine, or ``auto``.
         checksum: changes with weights and architecture.
+        load: takes the place of what the engine loads networks by.
 
     Attributes:
         name: of the engine; ``auto`` until the first radiograph was seen.
+        checksum: as given.
     """
 
-    def __init__(self, network: torch.nn.Module, name: str, checksum: str) -> None:
+    def __init__(self, network: torch.nn.Module, name: str, checksum: str, load: Load | None = None) -> None:
         self.name = name
+        self.checksum = checksum
         self._network = network
-        self._checksum = checksum
+        self._load = load
         self._runs: dict[tuple[int, ...], Run] = {}
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -111,11 +136,12 @@ class EngineNetwork:
         shape = tuple(inputs.shape[1:])
         example = inputs[:1]
         if self.name == AUTO:
-            self.name = fastest(self._network, example, self._checksum)
+            self.name = fastest(self._network, example, self.checksum)
         if self.name == TORCH:
             return self._network(inputs)
         if shape not in self._runs:
-            self._runs[shape] = ENGINES[self.name].load(self._network, example, self._checksum)
+            load = self._load or ENGINES[self.name].load
+            self._runs[shape] = load(self._network, example, self.checksum)
         run = self._runs[shape]
         return torch.cat([run(one[None]) for one in inputs])
 
@@ -129,12 +155,14 @@ def fastest(network: torch.nn.Module, example: torch.Tensor, checksum: str) -> s
         checksum: changes with weights and architecture.
     """
     installed = [
-        name for name, engine in ENGINES.items() if engine.device == example.device.type and not engine.missing()
+        name
+        for name, engine in ENGINES.items()
+        if engine.same_masks and engine.device == example.device.type and not engine.missing()
     ]
     if not installed:
         return TORCH
     versions = [f"{name} {version(ENGINES[name].packages[0])}" for name in installed]
-    key = _key(network, example, checksum, processor(), str(torch.get_num_threads()), *versions)
+    key = key_of(network, example, checksum, processor(), str(torch.get_num_threads()), *versions)
     remembered = cache_folder() / "fastest.json"
     choices = _read(remembered)
     if choices.get(key) in (TORCH, *installed):
@@ -166,7 +194,15 @@ def cache_folder() -> Path:
     return Path(root) / "cxr-attn-unet" / "engines"
 
 
-def _key(network: torch.nn.Module, example: torch.Tensor, checksum: str, *more: str) -> str:
+def key_of(network: torch.nn.Module, example: torch.Tensor, checksum: str, *more: str) -> str:
+    """What a network is known by in the cache, 32 hexadecimal digits.
+
+    Args:
+        network: in evaluation mode.
+        example: ``(1, channels, rows, columns)``.
+        checksum: changes with weights and architecture.
+        *more: what else counts, such as versions.
+    """
     # of the same weights, a network may make all outputs or only some of them
     outputs = str(getattr(network, "out_channels", ""))
     known_by = (checksum, outputs, str(tuple(example.shape)), *more)
@@ -182,6 +218,53 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def kept(key: str, suffix: str) -> Path | None:
+    """A file of the cache, as it was written; one that was damaged since is removed.
+
+    Args:
+        key: see :func:`key_of`.
+        suffix: of the file, such as ``.onnx``.
+
+    Returns:
+        its path, or ``None`` if there is none.
+    """
+    for path in sorted(cache_folder().glob(f"{key}-*{suffix}")):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue  # another process has just removed it
+        if path == _path_of(key, suffix, content):
+            return path
+        logger.warning(f"{path}: damaged, it is made again")
+        path.unlink(missing_ok=True)
+    return None
+
+
+def keep(key: str, suffix: str, content: bytes) -> Path:
+    """Write a file of the cache, whole or not at all.
+
+    Args:
+        key: see :func:`key_of`.
+        suffix: of the file, such as ``.onnx``.
+        content: all of it.
+
+    Returns:
+        its path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = _path_of(key, suffix, content)
+    with written(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def _path_of(key: str, suffix: str, content: bytes) -> Path:
+    # the name tells what the content must be, so that file and checksum cannot come apart
+    return cache_folder() / f"{key}-{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
+
+
 def exported(network: torch.nn.Module, example: torch.Tensor, checksum: str) -> Path:
     """The network as ONNX for inputs of one size; written whole at first, found in the cache later.
 
@@ -190,20 +273,15 @@ def exported(network: torch.nn.Module, example: torch.Tensor, checksum: str) -> 
         example: ``(1, channels, rows, columns)``.
         checksum: changes with weights and architecture.
     """
-    path = cache_folder() / f"{_key(network, example, checksum, __version__, torch.__version__)}.onnx"
-    if not path.is_file():
-        with written(path) as temporary, _quiet_export():
-            torch.onnx.export(
-                network,
-                (example,),
-                temporary,
-                input_names=["image"],
-                output_names=["logits"],
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
-    return path
+    key = key_of(network, example, checksum, __version__, torch.__version__)
+    path = kept(key, ".onnx")
+    if path is not None:
+        return path
+    with _quiet_export():
+        program: Any = torch.onnx.export(
+            network, (example,), input_names=["image"], output_names=["logits"], dynamo=True, verbose=False
+        )
+    return keep(key, ".onnx", program.model_proto.SerializeToString())
 
 
 @contextmanager
@@ -237,19 +315,31 @@ def _load_onnxruntime(network: torch.nn.Module, example: torch.Tensor, checksum:
     return run
 
 
-def _load_openvino(network: torch.nn.Module, example: torch.Tensor, checksum: str) -> Run:
+def run_by_openvino(model: Any) -> Run:
+    """What runs a model of OpenVINO on this CPU, with PyTorch's number of threads.
+
+    Args:
+        model: of OpenVINO, or the path of an ONNX file.
+    """
     import openvino
 
     # on some CPUs it would compute in bfloat16, which changes masks
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
-    core = openvino.Core()
-    compiled = core.compile_model(str(exported(network, example, checksum)), "CPU", settings)
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
 
     def run(image: torch.Tensor) -> torch.Tensor:
         # a copy, for the next run writes over its output
         return torch.from_numpy(compiled([image.contiguous().numpy()])[0].copy())
 
     return run
+
+
+def _load_openvino(network: torch.nn.Module, example: torch.Tensor, checksum: str) -> Run:
+    return run_by_openvino(str(exported(network, example, checksum)))
+
+
+def _not_calibrated(network: torch.nn.Module, example: torch.Tensor, checksum: str) -> Run:
+    raise ValueError(f"engine {EIGHT_BITS} needs radiographs to measure; give Segmenter.from_bundles calibration=")
 
 
 def _load_tensorrt(network: torch.nn.Module, example: torch.Tensor, checksum: str) -> Run:
@@ -262,5 +352,6 @@ def _load_tensorrt(network: torch.nn.Module, example: torch.Tensor, checksum: st
 ENGINES: dict[str, _Engine] = {
     "openvino": _Engine(("openvino", "onnx", "onnxscript"), "cpu", _load_openvino),
     "onnxruntime": _Engine(("onnxruntime", "onnx", "onnxscript"), "cpu", _load_onnxruntime),
+    EIGHT_BITS: _Engine(("openvino", "nncf", "onnx", "onnxscript"), "cpu", _not_calibrated, same_masks=False),
     "tensorrt": _Engine(("torch_tensorrt",), "cuda", _load_tensorrt),
 }
