@@ -63,7 +63,8 @@ from ..statistics import mask_dice
 from ..structures import BUNDLE_SUFFIX, REGISTRY, Part, in_registry_order, parts_named, parts_of
 from ..transforms import LoadRadiographd, ResizeLongestd, clean_field, to_meta_tensor
 from ..trust import check_trusted
-from .engines import TORCH, EngineNetwork, check_engine, with_engine
+from .engines import EIGHT_BITS, TORCH, EngineNetwork, check_engine, with_engine
+from .quantised import Calibration, check_calibration, quantised_networks
 from .restoration import Restoration
 from .segmentation import Segmentation
 from .test_time_augmentation import VIEWS, TestTimeAugmentationInferer
@@ -237,6 +238,7 @@ class Segmenter:
         max_pixels: int | None = None,
         trust: bool = False,
         engine: str = TORCH,
+        calibration: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     ) -> Segmenter:
         """Load bundles with their weights.
 
@@ -254,14 +256,18 @@ class Segmenter:
             trust: run bundles of any content. A config of MONAI can run code; without this, only those are run that
                 came with this package or were trusted before, see :mod:`cxr_attn_unet.trust`.
             engine: what runs the networks: ``torch``, ``openvino``, ``onnxruntime``, ``tensorrt``, or ``auto`` for the
-                fastest of those that are installed, see :mod:`cxr_attn_unet.inference.engines`.
+                fastest of those that are installed, see :mod:`cxr_attn_unet.inference.engines`; or ``openvino-int8``,
+                which is faster and changes masks a little.
+            calibration: for ``openvino-int8``: a folder of radiographs, or their paths, on which the ranges of the
+                networks' values are measured once, see :mod:`cxr_attn_unet.inference.quantised`.
 
         Raises:
             FileNotFoundError: no such folder, bundle or weights.
             UntrustedBundleError: a bundle that is not known.
             ImportError: an engine that is not installed.
             ValueError: weights that do not fit, a threshold outside 0 to 1, a limit on pixels below 1, a device that is
-                not there, an engine that does not run on it, or parts that none of the bundles tells apart.
+                not there, an engine that does not run on it, radiographs for calibration that are missing, needless or
+                cannot be read, or parts that none of the bundles tells apart.
         """
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(f"threshold is {threshold}, must lie between 0 and 1")
@@ -272,14 +278,19 @@ class Segmenter:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device is {chosen}, but this PyTorch sees no GPU; leave --device out, or give cpu")
+        to_calibrate = check_calibration(engine, calibration, max_pixels)
         check_engine(engine, chosen)
         folders = [root / f"{name}{BUNDLE_SUFFIX}" for name in wanted]
         if not trust:
             check_trusted(folders)
         steps: dict[bytes, Callable] = {}
-        models = [_load(folder, chosen, engine, steps, parts) for folder in folders]
+        # a network that is quantised first is PyTorch's
+        loaded_for = engine if to_calibrate is None else TORCH
+        models = [_load(folder, chosen, loaded_for, steps, parts) for folder in folders]
         if parts:
             _check_parts(models)
+        if to_calibrate is not None:
+            models = cls(models, chosen)._in_eight_bits(to_calibrate)
         return cls(models, chosen, threshold, tta, parts, max_pixels)
 
     def __call__(
@@ -329,6 +340,22 @@ class Segmenter:
         first = min(self._common, _before_resizing(steps))
         shared = _on_device(_after(steps[:first], radiograph.image, radiograph), self.device, radiograph)
         return _after(steps[first:], shared, radiograph)
+
+    def _in_eight_bits(self, calibration: Calibration) -> list[_Model]:
+        """The bundles with their networks in eight bits, which their identity then names."""
+
+        def seen(radiograph: Radiograph) -> dict[str, torch.Tensor]:
+            reduced = _reduced(radiograph)
+            return {model.structure: self._preprocessed(model, reduced).as_tensor()[None] for model in self._models}
+
+        networks = {model.structure: (cast(torch.nn.Module, model.network), model.identity) for model in self._models}
+        found = quantised_networks(networks, calibration, seen)
+        models = []
+        for model in self._models:
+            network = found[model.structure]
+            identity = f"{model.identity} {EIGHT_BITS} {network.checksum}"
+            models.append(replace(model, network=network, identity=identity))
+        return models
 
     def _run(self, model: _Model, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits ``(batch, classes + parts, rows, columns)``, and with ``tta`` the probabilities of each view."""

@@ -61,6 +61,7 @@ class Wanted:
         max_pixels: the most pixels of a radiograph.
         trust: run bundles of any content.
         engine: what runs the networks.
+        calibration: folder of radiographs for an engine that needs them, the same on every machine.
         with_identifiers: say in the tables who a DICOM radiograph is of.
         shard_size: radiographs per shard.
     """
@@ -73,6 +74,7 @@ class Wanted:
     max_pixels: int | None = None
     trust: bool = False
     engine: str = TORCH
+    calibration: str | None = None
     with_identifiers: bool = False
     shard_size: int = 256
 
@@ -88,6 +90,7 @@ class Wanted:
             self.max_pixels,
             self.trust,
             self.engine,
+            self.calibration,
         )
 
 
