@@ -1,10 +1,11 @@
 """What 8-bit networks cost in Dice and save in time: OpenVINO's, as they are and quantised by NNCF.
 
 For each structure, NNCF measures the ranges of the network's values on training radiographs and rounds weights and
-activations to eight bits. The first and the last convolution and the gates' linear layers, which weight whole channels,
-stay in full precision: they take next to no time, and without them masks are spoiled (``--all`` shows it). Validation
-radiographs are then segmented with both networks. Times are CPU seconds of one radiograph on one thread; both networks
-take turns, and the median counts. NNCF is not among the packages of this project: pip install nncf.
+activations to eight bits, as the engine ``openvino-int8`` does. The first and the last convolution and the gates'
+linear layers, which weight whole channels, stay in full precision: they take next to no time, and without them masks
+are spoiled (``--all`` shows it). Validation radiographs are then segmented with both networks. Times are CPU seconds of
+one radiograph on one thread; both networks take turns, and the median counts. NNCF is not among the packages that
+"make setup" installs: pip install -e ".[openvino-int8]".
 
 python benchmarks/quantised.py --dataset_dir DATA --output docs/quantised.json
 """
@@ -20,7 +21,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,7 +31,8 @@ from tqdm import tqdm
 
 from cxr_attn_unet import Segmenter
 from cxr_attn_unet.datasets import DatasetError
-from cxr_attn_unet.inference.engines import exported
+from cxr_attn_unet.inference.engines import EIGHT_BITS, check_engine, exported
+from cxr_attn_unet.inference.quantised import quantised
 from cxr_attn_unet.inference.segmenter import _reduced
 from cxr_attn_unet.io import RadiographError, read_radiograph
 from cxr_attn_unet.statistics import bootstrap_interval, mask_dice
@@ -41,7 +42,6 @@ from cxr_attn_unet_dev.tools.by_structure import write_structure
 from cxr_attn_unet_dev.tools.fit_quality import drawn
 from cxr_attn_unet_dev.tools.references import dice_with_reference, items_by_dataset
 
-NEEDED = ("openvino", "onnx", "onnxscript", "nncf")
 MOST_LOST = 0.003  # of Dice: more is no price for speed
 LEAST_GAIN = 0.8  # share of the time that an 8-bit network may take to count as clearly faster
 
@@ -76,45 +76,23 @@ def inputs_of(segmenter: Segmenter, items: Sequence[Mapping[str, Any]]) -> list[
     return [image.as_tensor()[None].contiguous().numpy() for image in images]
 
 
-def kept_in_full(model: Any) -> list[str]:
-    """Names of the first and the last convolution, and of all linear layers.
-
-    Args:
-        model: of OpenVINO.
-    """
-    names: dict[str, list[str]] = {"Convolution": [], "MatMul": []}
-    for operation in model.get_ordered_ops():
-        if operation.get_type_name() in names:
-            names[operation.get_type_name()].append(operation.get_friendly_name())
-    convolutions = names["Convolution"]
-    return [convolutions[0], convolutions[-1], *names["MatMul"]]
-
-
 def segmenters(segmenter: Segmenter, examples: Sequence[np.ndarray], whole: bool) -> dict[str, Segmenter]:
     """A segmenter with the network in full precision, and one with it in eight bits.
 
     Args:
         segmenter: of one structure, with PyTorch's network.
         examples: training radiographs as the network sees them, on which NNCF measures ranges.
-        whole: quantise all layers, rather than leave out those of :func:`kept_in_full`.
+        whole: quantise all layers, rather than leave some out.
     """
-    import nncf
     import openvino
 
-    nncf.set_log_level(logging.ERROR)
     (model,) = segmenter._models
     path = exported(model.network, torch.from_numpy(examples[0]), model.identity)  # type: ignore[arg-type]
     full = openvino.Core().read_model(str(path))
-    quantised = nncf.quantize(
-        openvino.Core().read_model(str(path)),
-        nncf.Dataset(examples),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(examples),
-        ignored_scope=None if whole else nncf.IgnoredScope(names=kept_in_full(full)),
-    )
+    eight_bits = quantised(full, examples, whole)
     return {
         "full": Segmenter([replace(model, network=Timed(full))], segmenter.device),
-        "8-bit": Segmenter([replace(model, network=Timed(quantised))], segmenter.device),
+        "8-bit": Segmenter([replace(model, network=Timed(eight_bits))], segmenter.device),
     }
 
 
@@ -196,9 +174,7 @@ def main() -> int:
     try:
         for structure in options.structures:
             items_by_dataset(options.dataset_dir, structure, "validation", options.count)
-        missing = [name for name in NEEDED if find_spec(name) is None]
-        if missing:
-            raise ImportError(f"needs {', '.join(missing)}: pip install {' '.join(missing)}")
+        check_engine(EIGHT_BITS, torch.device("cpu"))
         for structure in options.structures:
             found = measured(structure, options)
             print(structure, json.dumps(found, indent=1), flush=True)

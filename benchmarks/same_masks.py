@@ -98,7 +98,7 @@ class Ways:
         }
         self.without = dict(WITHOUT)
         for name, engine in ENGINES.items():
-            if engine.device == "cpu" and not engine.missing():
+            if engine.same_masks and engine.device == "cpu" and not engine.missing():
                 way = f"{name} in place of PyTorch"
                 self._models[way] = replace(model, network=with_engine(model.network, name, model.identity))
                 self.without[way] = BOXED
@@ -176,7 +176,7 @@ def hardware_here() -> str:
     installed = [
         f"{name} {version(engine.packages[0])}"
         for name, engine in ENGINES.items()
-        if engine.device == "cpu" and not engine.missing()
+        if engine.same_masks and engine.device == "cpu" and not engine.missing()
     ]
     programs = ", ".join([f"PyTorch {torch.__version__}", *installed])
     return f"one thread, {processor()}, {platform.machine()}, {programs}"

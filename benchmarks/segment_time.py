@@ -95,7 +95,7 @@ def ways_here(structures: Sequence[str] | None) -> dict[str, Way]:
     segmenter = Segmenter.from_bundles(structures, device="cpu")
     ways = {STEP_BY_STEP: Way(segmenter, own_steps=True), QUICK: Way(segmenter)}
     for name, engine in ENGINES.items():
-        if engine.device == "cpu" and not engine.missing():
+        if engine.same_masks and engine.device == "cpu" and not engine.missing():
             ways[name] = Way(Segmenter.from_bundles(structures, device="cpu", engine=name))
     return ways
 
