@@ -52,6 +52,7 @@ from ..analysis.parts import (
     sides_by_place,
     without_specks,
 )
+from ..analysis.posterior_ribs import with_one_number_each
 from ..bundle import bundles_folder, cause_of
 from ..files import sha256
 from ..io import Radiograph, RadiographError, read_radiograph
@@ -72,6 +73,7 @@ from .test_time_augmentation import VIEWS, TestTimeAugmentationInferer
 __all__ = ["Segmenter", "bundle_structures"]
 
 logger = logging.getLogger(__name__)
+RIBS = "ribs"
 PART_LIMIT = 0.5  # probability from which a pixel belongs to a part, as in training
 LEAST_OF_PART = 0.1  # from which it does if it belongs to no other; with it, the Dice of single ribs is .03 higher
 SIDE_OF_DOUBTS = 512  # pixels: ribs are compared on masks of about this size
@@ -435,7 +437,7 @@ class Segmenter:
         parts = None
         if model.structure in self.parts:
             if model.parts:
-                probabilities = logits[classes:].sigmoid()
+                probabilities = _of_parts(model, logits[classes:].sigmoid(), probability)
             else:
                 probabilities = torch.from_numpy(sides_by_place(inside.cpu().numpy() > 0)).float()
             parts = _find_parts(model, radiograph, image, probabilities, mask)
@@ -708,6 +710,14 @@ def _find_parts(
     return _FoundParts(masks, {name: means[name] for name in masks.found})
 
 
+def _of_parts(model: _Model, probabilities: torch.Tensor, of_structure: torch.Tensor) -> torch.Tensor:
+    """What the network says of the parts, ``(parts, rows, columns)``; each posterior rib with one number."""
+    if model.parts != parts_of(RIBS):
+        return probabilities
+    numbered = with_one_number_each(probabilities.float().cpu().numpy(), of_structure.float().cpu().numpy())
+    return torch.from_numpy(numbered)
+
+
 def _overlapping(
     at_file: Callable[[torch.Tensor], np.ndarray], probabilities: torch.Tensor, union: np.ndarray
 ) -> Iterator[np.ndarray]:
@@ -753,17 +763,17 @@ def _rib_doubts(
     radiograph: Radiograph, shown: Field, field_masks: Mapping[str, np.ndarray], parts: Mapping[str, _FoundParts]
 ) -> list[str]:
     """Why the ribs' numbers are uncertain, looked at on small upright masks; none without parts of ribs."""
-    if "ribs" not in parts:
+    if RIBS not in parts:
         return []
-    union = field_masks["ribs"]
+    union = field_masks[RIBS]
     step = max(1, max(union.shape) // SIDE_OF_DOUBTS)
     ribs = {}
-    for name in parts["ribs"].masks.found:
-        _, whole = upright_field(radiograph, {name: parts["ribs"].masks[name]}, shown)
+    for name in parts[RIBS].masks.found:
+        _, whole = upright_field(radiograph, {name: parts[RIBS].masks[name]}, shown)
         small = whole[name][::step, ::step]
         if small.any():
             ribs[name] = small.copy()
-    return numbering_doubts(ribs, union[::step, ::step], parts["ribs"].probabilities)
+    return numbering_doubts(ribs, union[::step, ::step], parts[RIBS].probabilities)
 
 
 def _after_reading(preprocessing: Compose, root: Path, known: dict[bytes, Callable]) -> Compose:

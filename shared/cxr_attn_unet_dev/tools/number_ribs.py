@@ -1,8 +1,8 @@
 """Number the ribs of real radiographs by a bundle's weights, as labels to train on: self-training.
 
 Nobody has numbered the ribs of the real radiographs at hand. Each is seen in six views, three sizes and their mirror
-images; posterior ribs get one number each (posterior_ribs.py); pixels whose number is not sure are left open, and so
-are sides of which too little is sure. Only training radiographs of the data sets are taken.
+images; posterior ribs get one number each (cxr_attn_unet.analysis.posterior_ribs); pixels whose number is not sure are
+left open, and so are sides of which too little is sure. Only training radiographs of the data sets are taken.
 
 OUTPUT/images, OUTPUT/masks/ribs (0 and 255), OUTPUT/parts/ribs (32-bit TIFF, -1 where the number is left open) and
 OUTPUT/split.json, by which all of them are for training, are made or added to.
@@ -25,6 +25,7 @@ from monai.transforms import Compose
 from PIL import Image
 from tqdm import tqdm
 
+from cxr_attn_unet.analysis.posterior_ribs import HIGHEST_CORRECTED, Rib, numbered, sides_of
 from cxr_attn_unet.datasets import DatasetError
 from cxr_attn_unet.files import write_json, written
 from cxr_attn_unet.inference import TestTimeAugmentationInferer
@@ -32,17 +33,15 @@ from cxr_attn_unet.io import IGNORED, UNKNOWN, RadiographError
 from cxr_attn_unet.networks.checkpoint import read_state_dict
 from cxr_attn_unet.structures import part_names
 
-from . import posterior_ribs
 from .fit_quality import drawn
 from .references import items_of_any
 from .render_examples import save_png
 
-__all__ = ["Numbered", "numbered"]
+__all__ = ["Numbered", "labels_of"]
 
 RIBS = "ribs"
 VIEWS = tuple((0.0, zoom, mirrored) for zoom in (0.9, 1.0, 1.08) for mirrored in (False, True))
 LEAST_SURE = -0.85  # mean logarithm of the probabilities of a side's numbers; below, the side is left open
-HIGHEST_CORRECTED = 4  # the posterior ends of the first three lie under the clavicles and the first ribs' front
 AGREEING = 0.75  # of a rib's pixels: where fewer had its number, how it goes on to the side is left open
 PART_LIMIT, LEAST_OF_PART = 0.5, 0.1
 RIB_LIMITS = (0.2, 0.8)  # of the probability of any rib: between them a pixel is left open
@@ -63,7 +62,7 @@ class Numbered:
     sides: int
 
 
-def numbered(probabilities: np.ndarray, label: np.ndarray | None = None) -> Numbered:
+def labels_of(probabilities: np.ndarray, label: np.ndarray | None = None) -> Numbered:
     """The numbers of the ribs of a radiograph.
 
     Args:
@@ -88,72 +87,37 @@ def numbered(probabilities: np.ndarray, label: np.ndarray | None = None) -> Numb
     return Numbered(mask, bits, sure)
 
 
-@dataclass(frozen=True)
-class _Side:
-    """Views of one side of a radiograph, mirrored where needed so that the spine is at column 0.
-
-    Attributes:
-        region: where this side is the more probable one, ``(rows, columns)`` bool.
-        parts: probabilities of its numbers, ``(12, rows, columns)``.
-        masks: of its numbers, the same shape, bool; changed in place.
-        is_open: what is left open, ``(rows, columns)`` bool; changed in place.
-        ribs: posterior ribs.
-    """
-
-    region: np.ndarray
-    parts: np.ndarray
-    masks: np.ndarray
-    is_open: np.ndarray
-    ribs: list[posterior_ribs.Rib]
-
-
-def _sides(found: np.ndarray, is_open: np.ndarray, mask: np.ndarray, parts: np.ndarray) -> tuple[_Side, _Side]:
-    """The right and the left side."""
-    right, left = slice(0, posterior_ribs.NUMBERS), slice(posterior_ribs.NUMBERS, None)
-    is_right = parts[right].sum(0) > parts[left].sum(0)
-    sides = []
-    for numbers, region in ((right, is_right), (left, ~is_right)):
-        # the patient's right is on the picture's left
-        outwards = np.s_[..., ::-1] if numbers is right else np.s_[..., :]
-        ribs = posterior_ribs.followed((mask & region)[outwards])
-        own = parts[numbers][outwards]
-        sides.append(_Side(region[outwards], own, found[numbers][outwards], is_open[outwards], ribs))
-    return sides[0], sides[1]
-
-
 def _correct(found: np.ndarray, is_open: np.ndarray, mask: np.ndarray, probabilities: np.ndarray) -> int:
     """Give each posterior rib one number in masks of parts, leave open what is not sure; how many sides are sure."""
-    right, left = _sides(found, is_open, mask, probabilities[1:])
+    right, left = sides_of(probabilities[1:], mask)
     sure = 0
     for side, other in ((right, left), (left, right)):
-        numbers, certainty = posterior_ribs.numbered(side.ribs, side.parts, other.ribs, other.parts)
+        masks, undecided = found[side.numbers][side.outwards], is_open[side.outwards]  # views
+        numbers, certainty = numbered(side.ribs, side.parts, other.ribs, other.parts)
         for rib, chosen in zip(side.ribs, numbers, strict=False):
             same = [one for one, its in zip(side.ribs, numbers, strict=True) if its == chosen and one is not rib]
-            doubled = any(set(rib.stripes) & set(one.stripes) for one in same)
-            _give(rib, chosen, side, doubled)
+            if chosen is None or any(set(rib.stripes) & set(one.stripes) for one in same):
+                undecided[rib.mask(mask.shape)] = True
+            elif chosen >= HIGHEST_CORRECTED:
+                _give(rib, chosen, masks, undecided)
         if certainty < LEAST_SURE:
-            side.is_open[side.region & (side.parts.max(0) > LEAST_OF_PART)] = True
+            undecided[side.region & (side.parts.max(0) > LEAST_OF_PART)] = True
         else:
             sure += 1
     return sure
 
 
-def _give(rib: posterior_ribs.Rib, number: int, side: _Side, doubled: bool) -> None:
+def _give(rib: Rib, number: int, masks: np.ndarray, is_open: np.ndarray) -> None:
     """Give a rib's pixels its number; where they had another before, how the rib goes on is left open."""
-    pixels = rib.mask(side.is_open.shape)
-    if doubled:
-        side.is_open[pixels] = True
-        return
-    if number < HIGHEST_CORRECTED:
-        return
+    pixels = rib.mask(is_open.shape)
     own = number - 1
-    close = slice(max(0, own - 1), own + 2)
-    if side.masks[own][pixels].mean() < AGREEING:
-        beyond: np.ndarray = np.any(side.masks[close], axis=0)
+    close = slice(own - 1, own + 2)
+    if masks[own][pixels].mean() < AGREEING:
+        beyond: np.ndarray = np.any(masks[close], axis=0)
         beyond[:, : max(rib.stripes) + 1] = False
-        side.is_open[beyond] = True
-    side.masks[close] &= ~pixels
-    side.masks[own] |= pixels
+        is_open[beyond] = True
+    masks[close] &= ~pixels
+    masks[own] |= pixels
 
 
 def _save(folder: Path, name: str, image: np.ndarray, labels: Numbered) -> None:
@@ -195,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = steps(dict(item))
         with torch.inference_mode():
             probabilities = inferer.probabilities(data["image"][None].float(), network).mean(0)[0, 1:].numpy()
-        labels = numbered(probabilities, data["label"][0].numpy() if has_ribs else None)
+        labels = labels_of(probabilities, data["label"][0].numpy() if has_ribs else None)
         if labels.sides:
             _save(options.output, f"{item['dataset']}_{item['id']}", data["image"][0].numpy(), labels)
             kept += 1

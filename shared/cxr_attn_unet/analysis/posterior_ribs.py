@@ -1,9 +1,9 @@
-"""Which number a posterior rib has, from what a network says of its pixels and of the ribs above, below and opposite.
+"""One number for each posterior rib, from what a network says of its pixels and of the ribs above, below and opposite.
 
-A network that was trained on projections alone may give one real rib two numbers. Between spine and the middle of the
-lung the posterior ribs lie one below the other, like the rungs of a ladder. They are followed there from column to
-column; then the numbers are chosen that grow downwards, one by one, and that the network finds most probable on both
-sides (dynamic programming over the ribs of a side).
+A network that was trained on projections may give one real rib two numbers. Between spine and the middle of the lung
+the posterior ribs lie one below the other, like the rungs of a ladder. They are followed there from column to column;
+then the numbers are chosen that grow downwards, one by one, and that the network finds most probable on both sides
+(dynamic programming over the ribs of a side).
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["NUMBERS", "Rib", "followed", "numbered"]
+__all__ = ["NUMBERS", "Rib", "Side", "followed", "numbered", "sides_of", "with_one_number_each"]
 
 NUMBERS = 12
 LEAST = 0.02  # added to probabilities, so that one pixel cannot rule out a number
+LIMIT = 0.5  # of the probability of a rib
+HIGHEST_CORRECTED = 4  # the posterior ends of the first three lie under the clavicles and the first ribs' front
 
 # of the width from the spine to the lateral border of the ribs
 FOLLOWED = 0.55
+PROLONGED = 0.65  # further out ribs are seen from the side, and lie on each other
 REFERENCE = 0.4  # where the level of a rib is told
 SHORTEST_PIECE = 0.08
 SHORTEST = 0.18
@@ -34,11 +37,13 @@ BEND = 0.5  # most between the slopes of two pieces of one rib
 END = 25  # columns of a piece that tell its slope
 
 # costs, in the natural logarithm of a probability
-SAME_NUMBER = 3.0
+SAME_NUMBER = 3.0  # two pieces of one rib that were not joined
+SAME_NUMBER_APART = 12.0
 WIDE_GAP = 0.8
-SKIPPED = 1.2
+SKIPPED = 3.0
 SKIPPED_AT_ALL = 0.5
-OPPOSITE = 0.7  # weight of the rib on the other side at the same level
+LEFT_OUT = 6.0
+OPPOSITE = 0.5  # weight of the rib on the other side at the same level
 SAME_LEVEL = 0.33  # of the distance between ribs
 MOST_SHIFT = 0.45  # of the distance between ribs, by which one side lies higher than the other
 SHIFT_COST = 0.12
@@ -51,17 +56,84 @@ class Rib:
     Attributes:
         stripes: first row and row after the last one, by column.
         level: row at the reference column.
+        beyond: how it goes on to the side, like ``stripes``.
     """
 
     stripes: dict[int, tuple[int, int]]
     level: float
+    beyond: dict[int, tuple[int, int]]
 
-    def mask(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Its pixels, ``(rows, columns)`` bool."""
+    def mask(self, shape: tuple[int, ...], prolonged: bool = False) -> np.ndarray:
+        """Its pixels, ``(rows, columns)`` bool; also how it goes on to the side, if asked for."""
         mask = np.zeros(shape, bool)
-        for column, (first, end) in self.stripes.items():
+        for column, (first, end) in {**self.stripes, **(self.beyond if prolonged else {})}.items():
             mask[first:end, column] = True
         return mask
+
+
+@dataclass(frozen=True)
+class Side:
+    """Views of one side of a chest, mirrored where needed so that the spine is at column 0.
+
+    Attributes:
+        region: where this side is the more probable one, ``(rows, columns)`` bool.
+        parts: probabilities of its numbers, ``(12, rows, columns)``.
+        ribs: its posterior ribs, from the top.
+        outwards: index that mirrors arrays ``(..., rows, columns)`` in the same way.
+        numbers: index of its numbers among the parts of both sides.
+    """
+
+    region: np.ndarray
+    parts: np.ndarray
+    ribs: list[Rib]
+    outwards: tuple
+    numbers: slice
+
+
+def sides_of(parts: np.ndarray, mask: np.ndarray) -> tuple[Side, Side]:
+    """The right and the left side of a chest.
+
+    Args:
+        parts: probabilities of R1 to R12 and L1 to L12, upright, ``(24, rows, columns)``.
+        mask: of all ribs, ``(rows, columns)`` bool.
+    """
+    right, left = slice(0, NUMBERS), slice(NUMBERS, None)
+    is_right = parts[right].sum(0) > parts[left].sum(0)
+    sides = []
+    for numbers, region in ((right, is_right), (left, ~is_right)):
+        # the patient's right is on the picture's left
+        outwards = np.s_[..., ::-1] if numbers is right else np.s_[..., :]
+        ribs = followed((mask & region)[outwards])
+        sides.append(Side(region[outwards], parts[numbers][outwards], ribs, outwards, numbers))
+    return sides[0], sides[1]
+
+
+def with_one_number_each(parts: np.ndarray, any_rib: np.ndarray) -> np.ndarray:
+    """Probabilities of single ribs in which each posterior rib from the fourth on has one number.
+
+    In its pixels, the probability of that number is the highest of its own and its neighbours', which are 0 there.
+
+    Args:
+        parts: probabilities of R1 to R12 and L1 to L12, upright, ``(24, rows, columns)``.
+        any_rib: probability of any rib, ``(rows, columns)``.
+
+    Returns:
+        them, changed where ribs had more than one number or another.
+    """
+    changed = parts.copy()
+    right, left = sides_of(parts, any_rib >= LIMIT)
+    for side, other in ((right, left), (left, right)):
+        own = changed[side.numbers][side.outwards]  # a view
+        chosen, _ = numbered(side.ribs, side.parts, other.ribs, other.parts)
+        for rib, number in zip(side.ribs, chosen, strict=False):
+            if number is None or number < HIGHEST_CORRECTED:
+                continue
+            pixels = rib.mask(any_rib.shape, prolonged=True)
+            close = slice(number - 2, number + 1)
+            highest = own[close].max(0)[pixels]
+            own[close, pixels] = 0
+            own[number - 1, pixels] = highest
+    return changed
 
 
 def followed(shadow: np.ndarray) -> list[Rib]:
@@ -85,7 +157,8 @@ def followed(shadow: np.ndarray) -> list[Rib]:
     for piece in _joined(pieces, height, LONGEST_GAP * (end - start)):
         line = _line(piece)
         if len(piece) >= SHORTEST * (end - start) and line[0] >= STEEPEST_RISE:
-            ribs.append(Rib(piece, float(np.polyval(line, start + REFERENCE * (end - start)))))
+            beyond = _beyond(piece, shadow, int(start + PROLONGED * width))
+            ribs.append(Rib(piece, float(np.polyval(line, start + REFERENCE * (end - start))), beyond))
     return sorted(ribs, key=lambda rib: rib.level)
 
 
@@ -160,9 +233,24 @@ def _prolongs(
     return apart < OFFSET * height and abs(slope_before - slope_after) < BEND
 
 
+def _beyond(piece: dict[int, tuple[int, int]], shadow: np.ndarray, end: int) -> dict[int, tuple[int, int]]:
+    """How a rib goes on to the side: of the shadow what lies in the band that its last columns point to."""
+    stripes = dict(piece)
+    height = float(np.median([last - first for first, last in piece.values()]))
+    beyond: dict[int, tuple[int, int]] = {}
+    for column in range(max(piece) + 1, end):
+        middle = float(np.polyval(_line(stripes, sorted(stripes)[-END:]), column))
+        first, last = max(0, round(middle - height / 2)), round(middle + height / 2)
+        rows = np.flatnonzero(shadow[first:last, column])
+        if not rows.size:
+            break
+        stripes[column] = beyond[column] = (first + int(rows[0]), first + int(rows[-1]) + 1)
+    return beyond
+
+
 def numbered(
     ribs: list[Rib], probabilities: np.ndarray, opposite: list[Rib], opposite_probabilities: np.ndarray
-) -> tuple[list[int], float]:
+) -> tuple[list[int | None], float]:
     """The numbers of a side's posterior ribs.
 
     Args:
@@ -172,8 +260,8 @@ def numbered(
         opposite_probabilities: of its numbers.
 
     Returns:
-        a number for each rib, 1 to 12, and how sure they are: the mean logarithm of their probabilities. No number
-        where there are too few ribs.
+        a number for each rib, 1 to 12, or ``None`` for what fits no sequence; and how sure they are: the mean logarithm
+        of their probabilities. No number where there are too few ribs.
     """
     if len(ribs) < FEWEST_RIBS:
         return [], -np.inf
@@ -182,8 +270,8 @@ def numbered(
     if len(opposite) >= FEWEST_RIBS:
         both += _of_the_other_side(ribs, opposite, _scores(opposite, opposite_probabilities))
     numbers = _most_probable(both, np.array([rib.level for rib in ribs]))
-    sure = float(own[np.arange(len(ribs)), numbers].mean())
-    return [number + 1 for number in numbers], sure
+    sure = float(np.mean([own[rib, number] for rib, number in enumerate(numbers) if number is not None]))
+    return [None if number is None else number + 1 for number in numbers], sure
 
 
 def _scores(ribs: list[Rib], probabilities: np.ndarray) -> np.ndarray:
@@ -215,21 +303,32 @@ def _of_the_other_side(ribs: list[Rib], opposite: list[Rib], scores: np.ndarray)
     return added
 
 
-def _most_probable(scores: np.ndarray, levels: np.ndarray) -> list[int]:
-    """Indices of the numbers, which do not fall downwards, with the highest sum of scores less costs."""
-    gaps = np.diff(levels) / np.median(np.diff(levels))
-    best = scores[:1]
-    sources = []
-    for row, gap in enumerate(gaps, 1):
-        reached = best[-1][None, :] - _costs(float(gap))
-        sources.append(reached.argmax(1))
-        best = np.vstack([best, reached.max(1) + scores[row]])
-    number = int(best[-1].argmax())
-    numbers = [number]
-    for source in reversed(sources):
-        number = int(source[number])
-        numbers.append(number)
-    return numbers[::-1]
+def _most_probable(scores: np.ndarray, levels: np.ndarray) -> list[int | None]:
+    """Indices of the numbers, which do not fall downwards, with the highest sum of scores less costs.
+
+    ``None`` is what fits no sequence, such as the front of another rib.
+    """
+    usual = float(np.median(np.diff(levels)))
+    best = np.full(scores.shape, -np.inf)
+    came_from: dict[tuple[int, int], tuple[int, int]] = {}
+    for rib in range(len(scores)):
+        best[rib] = scores[rib] - LEFT_OUT * rib
+        for earlier in range(rib):
+            gap = float(levels[rib] - levels[earlier]) / usual
+            between = rib - earlier - 1
+            reached = best[earlier][None, :] - _costs(gap) - LEFT_OUT * between + scores[rib][:, None]
+            source = reached.argmax(1)
+            for number in np.flatnonzero(reached.max(1) > best[rib]):
+                best[rib, number] = reached[number, source[number]]
+                came_from[rib, int(number)] = (earlier, int(source[number]))
+    left_out_below = LEFT_OUT * np.arange(len(scores))[::-1]
+    last, number = np.unravel_index(int((best - left_out_below[:, None]).argmax()), best.shape)
+    numbers: list[int | None] = [None] * len(scores)
+    place: tuple[int, int] | None = (int(last), int(number))
+    while place is not None:
+        numbers[place[0]] = place[1]
+        place = came_from.get(place)
+    return numbers
 
 
 def _costs(gap: float) -> np.ndarray:
@@ -239,7 +338,7 @@ def _costs(gap: float) -> np.ndarray:
         for before in range(number + 1):
             steps = number - before
             if steps == 0:
-                costs[number, before] = SAME_NUMBER + SAME_NUMBER * max(0.0, gap - 0.5)
+                costs[number, before] = SAME_NUMBER + SAME_NUMBER_APART * max(0.0, gap - 0.5)
             elif steps == 1:
                 costs[number, before] = WIDE_GAP * max(0.0, gap - 1.5)
             else:
