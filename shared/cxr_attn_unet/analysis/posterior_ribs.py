@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["NUMBERS", "Rib", "Side", "followed", "numbered", "sides_of", "with_one_number_each"]
+__all__ = ["NUMBERS", "Numbering", "Rib", "Side", "followed", "numbered", "sides_of", "with_one_number_each"]
 
 NUMBERS = 12
 LEAST = 0.02  # added to probabilities, so that one pixel cannot rule out a number
 LIMIT = 0.5  # of the probability of a rib
+LEAST_CERTAIN = -0.55  # mean logarithm of the numbers' probabilities
+MOST_CHANGED = 0.03  # share of a side's pixels that get another number
 HIGHEST_CORRECTED = 4  # the posterior ends of the first three lie under the clavicles and the first ribs' front
 
 # of the width from the spine to the lateral border of the ribs
@@ -108,32 +110,50 @@ def sides_of(parts: np.ndarray, mask: np.ndarray) -> tuple[Side, Side]:
     return sides[0], sides[1]
 
 
-def with_one_number_each(parts: np.ndarray, any_rib: np.ndarray) -> np.ndarray:
-    """Probabilities of single ribs in which each posterior rib from the fourth on has one number.
+@dataclass(frozen=True)
+class Numbering:
+    """Ribs with one number for each posterior rib.
+
+    Attributes:
+        parts: probabilities of R1 to R12 and L1 to L12, ``(24, rows, columns)``.
+        doubts: why numbers are uncertain, in words; empty where there is no reason.
+    """
+
+    parts: np.ndarray
+    doubts: tuple[str, ...]
+
+
+def with_one_number_each(parts: np.ndarray, any_rib: np.ndarray) -> Numbering:
+    """Single ribs of which each posterior one from the fourth on has one number.
 
     In its pixels, the probability of that number is the highest of its own and its neighbours', which are 0 there.
 
     Args:
         parts: probabilities of R1 to R12 and L1 to L12, upright, ``(24, rows, columns)``.
         any_rib: probability of any rib, ``(rows, columns)``.
-
-    Returns:
-        them, changed where ribs had more than one number or another.
     """
+    mask = any_rib >= LIMIT
     changed = parts.copy()
-    right, left = sides_of(parts, any_rib >= LIMIT)
-    for side, other in ((right, left), (left, right)):
+    doubts = []
+    right, left = sides_of(parts, mask)
+    for name, side, other in (("right", right, left), ("left", left, right)):
+        numbers, certainty = numbered(side.ribs, side.parts, other.ribs, other.parts)
         own = changed[side.numbers][side.outwards]  # a view
-        chosen, _ = numbered(side.ribs, side.parts, other.ribs, other.parts)
-        for rib, number in zip(side.ribs, chosen, strict=False):
+        for rib, number in zip(side.ribs, numbers, strict=False):
             if number is None or number < HIGHEST_CORRECTED:
                 continue
-            pixels = rib.mask(any_rib.shape, prolonged=True)
+            pixels = rib.mask(mask.shape, prolonged=True)
             close = slice(number - 2, number + 1)
             highest = own[close].max(0)[pixels]
             own[close, pixels] = 0
             own[number - 1, pixels] = highest
-    return changed
+        seen = side.region & mask[side.outwards]
+        other_number = own.argmax(0)[seen] != side.parts.argmax(0)[seen]
+        if not numbers:
+            doubts.append(f"too few {name} ribs are seen behind the lung to be counted")
+        elif certainty < LEAST_CERTAIN or other_number.mean() > MOST_CHANGED:
+            doubts.append(f"the {name} ribs fit no sequence of numbers well")
+    return Numbering(changed, tuple(doubts))
 
 
 def followed(shadow: np.ndarray) -> list[Rib]:

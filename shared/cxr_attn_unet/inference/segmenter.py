@@ -153,10 +153,12 @@ class _FoundParts:
     Attributes:
         masks: by name.
         probabilities: of each part that was found, the mean over its pixels at the network's size.
+        doubts: why their names are uncertain, in words.
     """
 
     masks: PartMasks
     probabilities: Mapping[str, float]
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -436,11 +438,9 @@ class Segmenter:
 
         parts = None
         if model.structure in self.parts:
-            if model.parts:
-                probabilities = _of_parts(model, logits[classes:].sigmoid(), probability)
-            else:
-                probabilities = torch.from_numpy(sides_by_place(inside.cpu().numpy() > 0)).float()
+            probabilities, doubts = _of_parts(model, logits[classes:], probability)
             parts = _find_parts(model, radiograph, image, probabilities, mask)
+            parts = replace(parts, doubts=doubts)
 
         confidence = _dice(probability, inside)
         expected = confidence
@@ -710,12 +710,22 @@ def _find_parts(
     return _FoundParts(masks, {name: means[name] for name in masks.found})
 
 
-def _of_parts(model: _Model, probabilities: torch.Tensor, of_structure: torch.Tensor) -> torch.Tensor:
-    """What the network says of the parts, ``(parts, rows, columns)``; each posterior rib with one number."""
+def _of_parts(model: _Model, logits: torch.Tensor, of_structure: torch.Tensor) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Probabilities of the parts, and why they are uncertain, in words; each posterior rib with one number.
+
+    Args:
+        model: the bundle.
+        logits: of the parts, ``(parts, rows, columns)`` at the network's size; none where their place tells them.
+        of_structure: probabilities of the structure, ``(rows, columns)``.
+    """
+    structure = of_structure.float().cpu().numpy()
+    if not model.parts:
+        return torch.from_numpy(sides_by_place(structure > PART_LIMIT)).float(), ()
+    probabilities = logits.sigmoid()
     if model.parts != parts_of(RIBS):
-        return probabilities
-    numbered = with_one_number_each(probabilities.float().cpu().numpy(), of_structure.float().cpu().numpy())
-    return torch.from_numpy(numbered)
+        return probabilities, ()
+    numbering = with_one_number_each(probabilities.float().cpu().numpy(), structure)
+    return torch.from_numpy(numbering.parts), numbering.doubts
 
 
 def _overlapping(
@@ -773,7 +783,7 @@ def _rib_doubts(
         small = whole[name][::step, ::step]
         if small.any():
             ribs[name] = small.copy()
-    return numbering_doubts(ribs, union[::step, ::step], parts[RIBS].probabilities)
+    return [*parts[RIBS].doubts, *numbering_doubts(ribs, union[::step, ::step], parts[RIBS].probabilities)]
 
 
 def _after_reading(preprocessing: Compose, root: Path, known: dict[bytes, Callable]) -> Compose:
