@@ -3,64 +3,19 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from cxr_attn_unet.analysis import posterior_ribs
 from cxr_attn_unet.datasets import load_data
 from cxr_attn_unet.io import IGNORED, UNKNOWN, read_parts
 from cxr_attn_unet.structures import part_names
 from cxr_attn_unet_dev.tools.number_ribs import labels_of, main
+from rib_ladder import LEFT, RIGHT, SPINE, chest, rib_mask, swap
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "rendered"
-ROWS, COLUMNS = 260, 300
-SPINE = 150
-HEIGHT = 10
-FIRST, LAST = 2, 11  # ribs that are drawn
-RIGHT, LEFT = 0, 12  # first index of a side's parts
-
-
-def rib_mask(number, right, shift=0):
-    """A posterior rib that leaves the spine 20 columns from the middle and slopes down to the side."""
-    mask = np.zeros((ROWS, COLUMNS), bool)
-    for away in range(20, 140):
-        row = 20 * number - 20 + away // 8 + shift
-        column = SPINE - away if right else SPINE + away
-        mask[row : row + HEIGHT, column] = True
-    return mask
-
-
-def chest(shift_of_the_left=0):
-    """Probabilities of any rib and of each number, all right and sure."""
-    probabilities = np.full((25, ROWS, COLUMNS), 0.01, np.float32)
-    for number in range(FIRST, LAST + 1):
-        for right in (True, False):
-            mask = rib_mask(number, right, 0 if right else shift_of_the_left)
-            probabilities[0][mask] = 0.95
-            probabilities[(RIGHT if right else LEFT) + number][mask] = 0.9
-    return probabilities
-
-
-def swap(probabilities, number, right, columns):
-    """Some columns of a rib take the number below."""
-    side = RIGHT if right else LEFT
-    there = np.zeros((ROWS, COLUMNS), bool)
-    there[:, columns] = rib_mask(number, right)[:, columns]
-    probabilities[side + number][there] = 0.1
-    probabilities[side + number + 1][there] = 0.85
 
 
 def is_part(bits, index):
     return (bits != UNKNOWN) & ((bits >> index & 1) > 0)
-
-
-def test_ribs_are_followed_from_the_top():
-    right = chest()[0][:, ::-1] > 0.5
-    right[:, :SPINE] = False
-    ribs = posterior_ribs.followed(right)
-    levels = [rib.level for rib in ribs]
-    assert len(ribs) == LAST - FIRST + 1
-    assert np.diff(levels) == pytest.approx(20, abs=1)
 
 
 def test_a_rib_with_two_numbers_gets_one():
