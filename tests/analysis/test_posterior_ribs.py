@@ -101,3 +101,13 @@ def test_a_mirrored_chest_has_mirrored_numbers():
     twice = with_one_number_each(mirrored[1:], mirrored[0]).parts[:, :, ::-1]
     assert once.shape[2] == COLUMNS
     assert np.allclose(once, twice[[*range(LEFT, 24), *range(LEFT)]])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_network_says_probabilities_stay_probabilities(seed):
+    rng = np.random.default_rng(seed)
+    rough = rng.random((25, 24, 20))
+    probabilities = np.kron(rough, np.ones((1, 4 + seed % 7, 6))).astype(np.float32)
+    numbering = with_one_number_each(probabilities[1:], probabilities[0])
+    assert numbering.parts.shape == probabilities[1:].shape
+    assert ((numbering.parts >= 0) & (numbering.parts <= 1)).all()

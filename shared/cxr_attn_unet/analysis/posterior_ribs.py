@@ -36,7 +36,8 @@ FEWEST_STRIPES = 4  # in a column that shows ribs
 FEWEST_RIBS = 4  # of a side, to be numbered
 STEEPEST_RISE = -0.45  # rows a column, away from the spine: what rises more is an anterior rib
 BEND = 0.5  # most between the slopes of two pieces of one rib
-END = 25  # columns of a piece that tell its slope
+END = 25  # columns of a piece that tell its slope, of the some 130 from the spine to the side
+FEWEST_COLUMNS = 6  # of a piece
 
 # costs, in the natural logarithm of a probability
 SAME_NUMBER = 3.0  # two pieces of one rib that were not joined
@@ -172,7 +173,7 @@ def followed(shadow: np.ndarray) -> list[Rib]:
     stripes = {column: all_stripes[column] for column in range(start, end)}
     height = float(np.median([last - first for column in stripes.values() for first, last in column]))
     pieces = _pieces(stripes, height)
-    pieces = [piece for piece in pieces if len(piece) >= max(6, SHORTEST_PIECE * (end - start))]
+    pieces = [piece for piece in pieces if len(piece) >= max(FEWEST_COLUMNS, SHORTEST_PIECE * (end - start))]
     ribs = []
     for piece in _joined(pieces, height, LONGEST_GAP * (end - start)):
         line = _line(piece)
@@ -308,7 +309,7 @@ def _of_the_other_side(ribs: list[Rib], opposite: list[Rib], scores: np.ndarray)
     """What the ribs of the other side at the same levels say, ``(ribs, 12)``; 0 where there is none."""
     levels = np.array([rib.level for rib in ribs])
     others = np.array([rib.level for rib in opposite])
-    distance = float(np.median(np.diff(levels)))
+    distance = _distance(levels)
 
     def cost(shift: float) -> float:
         nearest = np.abs(others + shift - levels[:, None]).min(1)
@@ -323,12 +324,17 @@ def _of_the_other_side(ribs: list[Rib], opposite: list[Rib], scores: np.ndarray)
     return added
 
 
+def _distance(levels: np.ndarray) -> float:
+    """The usual distance of neighbouring ribs, rows."""
+    return max(1.0, float(np.median(np.diff(levels))))
+
+
 def _most_probable(scores: np.ndarray, levels: np.ndarray) -> list[int | None]:
     """Indices of the numbers, which do not fall downwards, with the highest sum of scores less costs.
 
     ``None`` is what fits no sequence, such as the front of another rib.
     """
-    usual = float(np.median(np.diff(levels)))
+    usual = _distance(levels)
     best = np.full(scores.shape, -np.inf)
     came_from: dict[tuple[int, int], tuple[int, int]] = {}
     for rib in range(len(scores)):
