@@ -94,8 +94,8 @@ def _has_trained(bundle: Path) -> bool:
     return unfinished_training(bundle / "models" / "model.pt") is None
 
 
-# events of TensorBoard end in a number; weights of an interrupted run are kept beside the new ones
-WITHOUT = ("lock", ".0", ".unfinished.pt", ".unfinished.json")
+# events of TensorBoard end in the number of their writer; weights of an interrupted run are kept beside the new ones
+WITHOUT = ("lock", ".0", ".1", ".unfinished.pt", ".unfinished.json")
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def case_of_label_app(folder: Path) -> Case:
     bundle = write_tiny_bundle(folder / "bundles")
     data = write_folder(folder / "data", STRUCTURE, 10)
     # the state names what was asked for by paths and times
-    without = (*WITHOUT, ".1", "last.pt")
+    without = (*WITHOUT, "last.pt")
     return Case(train_in_label_app, lambda out: [bundle, data, out / "made"], without, ("network",), 1_000_000)
 
 

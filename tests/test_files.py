@@ -3,9 +3,13 @@
 import json
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from cxr_attn_unet import files
 from cxr_attn_unet.files import PART, as_utf8, claimed, radiograph_stem, remove_parts, write_json, written
 
 
@@ -125,6 +129,53 @@ def test_what_a_killed_program_was_writing_is_removed_and_nothing_else(tmp_path)
     remove_parts(tmp_path)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {".hidden.png", "a.png"}
+
+
+WRITER = """
+import os, sys
+from cxr_attn_unet.files import written
+with written(sys.argv[1]) as path:
+    path.write_text("half")
+    print(path, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A process that is writing a.json, and the temporary path that it writes to."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "a.json")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield process, Path(process.stdout.readline().strip())
+    process.kill()
+    process.communicate()
+
+
+def test_the_next_to_write_removes_what_a_killed_program_left(writer, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_looked_through", set())
+    process, temporary = writer
+    process.kill()
+    process.wait()
+    assert temporary.is_file()
+    write_json(tmp_path / "b.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
+
+
+def test_what_a_running_program_writes_is_left_alone(writer, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_looked_through", set())
+    process, temporary = writer
+    write_json(tmp_path / "b.json", {})
+    assert temporary.read_text() == "half"
+    process.communicate("go on\n")
+    assert (tmp_path / "a.json").read_text() == "half"
+
+
+def test_what_other_machines_write_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_looked_through", set())
+    elsewhere = tmp_path / f"{PART}0123abcd-999999999-x.json"
+    elsewhere.write_text("half")
+    write_json(tmp_path / "b.json", {})
+    assert elsewhere.is_file()
 
 
 def test_a_file_that_is_being_written_is_known_as_such(tmp_path):

@@ -6,10 +6,12 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ DICOM = (".dcm", ".dicom", ".dic", ".ima", ".dcm.gz", ".dicom.gz", ".dic.gz", ".
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".hdr")
 PART = ".cxr-part-"  # how the names of files begin that are being written
 SUFFIXES = (*PICTURES, *DICOM, *VOLUMES, ".zip")
+_looked_through: set[Path] = set()  # folders of which this process has removed what killed ones left
 
 
 def as_path(given: Any) -> Path:
@@ -78,11 +81,13 @@ def written(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path that becomes ``path`` when the block ends without an error, and vanishes otherwise.
 
     The suffix is kept (writers choose the format by it), missing folders are made. A program that is killed within the
-    block leaves the temporary file, see :func:`remove_parts`.
+    block leaves the temporary file; the next one that writes to the folder removes it, see also :func:`remove_parts`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=PART, suffix="".join(path.suffixes[-2:]), dir=path.parent)
+    _remove_orphans(path.parent)
+    prefix = f"{PART}{_namespace()}-{os.getpid()}-"
+    handle, temporary = tempfile.mkstemp(prefix=prefix, suffix="".join(path.suffixes[-2:]), dir=path.parent)
     os.close(handle)
     try:
         with _errors_named(path):
@@ -93,6 +98,39 @@ def written(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _remove_orphans(folder: Path) -> None:
+    """Remove what killed programs left in a folder, once in each process: of those whose number no process has now."""
+    folder = folder.absolute()
+    if folder in _looked_through or os.name != "posix":
+        return
+    _looked_through.add(folder)
+    ours = f"{PART}{_namespace()}-"
+    for path in folder.glob(f"{ours}*"):
+        number = path.name.removeprefix(ours).split("-")[0]
+        if number.isdigit() and not _is_running(int(number)):
+            path.unlink(missing_ok=True)
+
+
+@lru_cache
+def _namespace() -> str:
+    """Tells the machines and containers apart within which the numbers of processes mean the same."""
+    try:
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        numbers = ""
+    return hashlib.sha256(f"{platform.node()} {numbers}".encode()).hexdigest()[:8]
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def remove_parts(folder: str | os.PathLike) -> None:
