@@ -23,6 +23,7 @@ from cxr_attn_unet.files import PART
 from cxr_attn_unet.networks.checkpoint import read_checkpoint
 from cxr_attn_unet.segment.processes import search_path_passed_on
 
+EVENTS = "events.out.tfevents"
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["killed_commands"])
 
@@ -108,6 +109,8 @@ def kill(
 def contents(folder: Path, without: Sequence[str] = (), keys: Sequence[str] = ()) -> dict[str, Any]:
     """What is in a folder, by path below it: tensors of PyTorch's files, values of JSON files, bytes of others.
 
+    Logs for TensorBoard, which have the time in their names, are left out.
+
     Args:
         folder: any.
         without: ends of names that are left out.
@@ -116,7 +119,7 @@ def contents(folder: Path, without: Sequence[str] = (), keys: Sequence[str] = ()
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if not path.is_file() or name.endswith(tuple(without)):
+        if not path.is_file() or name.endswith(tuple(without)) or path.name.startswith(EVENTS):
             continue
         if path.suffix == ".pt":
             found[name] = _listed(read_checkpoint(path))

@@ -94,8 +94,8 @@ def _has_trained(bundle: Path) -> bool:
     return unfinished_training(bundle / "models" / "model.pt") is None
 
 
-# events of TensorBoard end in the number of their writer; weights of an interrupted run are kept beside the new ones
-WITHOUT = ("lock", ".0", ".1", ".unfinished.pt", ".unfinished.json")
+# weights of an interrupted run are kept beside the new ones
+WITHOUT = ("lock", ".unfinished.pt", ".unfinished.json")
 
 
 @dataclass(frozen=True)
