@@ -33,6 +33,7 @@ from cxr_attn_unet.system import hardware
 from cxr_attn_unet_dev.tools.calibrate import PROJECTIONS, copies_of, dice, read_case
 from cxr_attn_unet_dev.tools.fit_quality import drawn
 from cxr_attn_unet_dev.tools.measured import Measured
+from cxr_attn_unet_dev.tools.reliability import write_findings
 from cxr_attn_unet_dev.tools.reverse_accuracy import ReverseAccuracy
 from cxr_attn_unet_dev.tools.spoil import SPOILED
 
@@ -170,6 +171,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of draws and copies (default: 0)")
     parser.add_argument("--work", help="file that keeps what was measured, so that the command resumes")
     parser.add_argument("--output", help="JSON file for the figures")
+    parser.add_argument("--curves", help="JSON file for the mean estimate and the mean Dice of equally many masks each")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     rows, curves = [], []
@@ -184,19 +186,17 @@ def main() -> int:
     given = ["--structures", *options.structures]
     for name in ("count", "references", "seed"):
         given += [f"--{name}", str(getattr(options, name))]
-    result = {
-        "title": "Confidence beside the true Dice",
-        "command": shlex.join(["python", "benchmarks/confidence.py", "--dataset_dir", "DATA", *given]),
-        "setting": f"up to {options.count} validation radiographs of each data set, and {len(SPOILED) - 1} spoiled "
-        f"copies of each (exposed, cut, rotated, under devices), seed {options.seed}; {options.references} training "
-        f"radiographs as references; worst tenth caught: among the fifth of lowest estimate; {hardware()}",
-        "rows": rows,
-        "curves": curves,
-    }
+    command = shlex.join(["python", "benchmarks/confidence.py", "--dataset_dir", "DATA", *given])
+    setting = (
+        f"Up to {options.count} validation radiographs of each data set, and {len(SPOILED) - 1} spoiled copies of each "
+        f"(exposed, cut, rotated, under devices), seed {options.seed}; {options.references} training radiographs as "
+        f"references; worst tenth caught: among the fifth of lowest estimate; {hardware()}"
+    )
     print(json.dumps(rows, indent=1))
     if options.output:
-        Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-        write_json(Path(options.output), result)
+        write_findings(Path(options.output), "Confidence beside the true Dice", command, setting, rows)
+    if options.curves:
+        write_json(options.curves, {"command": command, "curves": curves})
     return 0
 
 
