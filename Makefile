@@ -46,11 +46,11 @@ setup: .venv/.ready ## make .venv with everything, CPU build of PyTorch (TORCH=.
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-demo: setup ## train two short epochs on rendered radiographs, then segment six real ones with all shipped weights
-	@echo "Training two short epochs on rendered radiographs (a demonstration, these weights are thrown away) ..."
+demo: setup ## train a small U-Net for two epochs on rendered radiographs, then segment six real ones with all shipped weights
+	@echo "Training a small U-Net for two epochs on rendered radiographs (to show it, its weights are thrown away) ..."
 	@$(RUN) training --config_file $(ROOT)/configs/train.json --bundle_root $(ROOT) --dataset_dir examples/rendered \
 	  --output_dir demo/training --ckpt_dir demo/training --image_size 96 --batch_size 1 --learning_rate 0.01 \
-	  --augmentation 0.2 --epochs 2
+	  --network_name unet --width 8 --augmentation 0.2 --epochs 2
 	@echo "Segmenting six real radiographs with all shipped weights ..."
 	@$(PY) -m cxr_attn_unet segment examples/open_radiographs --output demo/masks --format png overlay
 	@$(PY) -m cxr_attn_unet_dev.tools.overview --images examples/open_radiographs --masks demo/masks \
