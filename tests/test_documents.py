@@ -200,8 +200,9 @@ def environment_of(copy: Path) -> dict[str, str]:
 
 def failure_of(block: Block, script: str, copy: Path) -> str:
     """Run a block in a copy of the repository; what went wrong, empty if nothing."""
-    for weights in (REPOSITORY / "bundles").glob("*/models/*"):  # which an earlier block may have trained
-        shutil.copy2(weights, copy / weights.relative_to(REPOSITORY))
+    for models in (REPOSITORY / "bundles").glob("*/models"):  # an earlier block may have trained others
+        shutil.rmtree(copy / models.relative_to(REPOSITORY))
+        shutil.copytree(models, copy / models.relative_to(REPOSITORY))
     program = ["python", "-"] if block.language == "python" else ["bash", "-euo", "pipefail"]
     done = subprocess.run(
         program,
