@@ -104,7 +104,7 @@ def test_one_bad_radiograph_is_warned_of_once_and_passed_over(tmp_path, caplog):
 @pytest.mark.parametrize("count", [1, MOST, MOST + 1, 3 * MOST])
 def test_radiographs_are_taken_evenly_in_sorted_order(count):
     paths = [f"{place:03}.png" for place in range(count)]
-    taken = quantised._evenly(paths)
+    taken = quantised.evenly(paths, quantised.MOST)
     places = [int(path[:3]) for path in taken]
     steps = {after - before for before, after in pairwise(places)}
     assert (len(taken), places[0], max(steps, default=1) - min(steps, default=1) <= 1) == (min(MOST, count), 0, True)

@@ -28,7 +28,7 @@ from ..io import Radiograph, RadiographError, find_radiographs, read_radiograph
 from ..io.limits import max_pixels as limit_in_force
 from .engines import EIGHT_BITS, EngineNetwork, Run, exported, keep, kept, key_of, run_by_openvino
 
-__all__ = ["MOST", "Calibration", "check_calibration", "kept_in_full", "quantised", "quantised_networks"]
+__all__ = ["MOST", "Calibration", "check_calibration", "evenly", "kept_in_full", "quantised", "quantised_networks"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Calibration:
         self._max_pixels = max_pixels
         self._warned: set[str] = set()
         self._name = str(given) if isinstance(given, (str, os.PathLike)) else "calibration"
-        self.paths = _evenly(_paths_of(given))
+        self.paths = evenly(_paths_of(given), MOST)
         if not self.paths:
             raise ValueError(f"{self._name}: no radiographs here. Name a folder that has some with --calibration.")
         digests = [str(limit_in_force() if max_pixels is None else max_pixels)]
@@ -138,8 +138,9 @@ def _paths_of(given: Given) -> list[str]:
     return find_radiographs(given).radiographs
 
 
-def _evenly(paths: Sequence[str]) -> tuple[str, ...]:
-    count = min(MOST, len(paths))
+def evenly(paths: Sequence[str], most: int) -> tuple[str, ...]:
+    """So many of a list at most, evenly spaced, the first one first."""
+    count = min(most, len(paths))
     return tuple(paths[place * len(paths) // count] for place in range(count))
 
 

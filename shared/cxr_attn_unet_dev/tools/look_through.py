@@ -23,23 +23,17 @@ from cxr_attn_unet import Segmenter
 from cxr_attn_unet.datasets import DatasetError
 from cxr_attn_unet.figures import contact_sheet, overlay, to_grey
 from cxr_attn_unet.inference import Segmentation
+from cxr_attn_unet.inference.quantised import evenly
 from cxr_attn_unet.io import RadiographError, list_radiographs, read_radiograph
 from cxr_attn_unet.structures import REGISTRY, parts_of
 
 from .references import items_of_any
 
-__all__ = ["evenly", "main"]
+__all__ = ["main"]
 
 TITLE = 16  # rows above a picture
 OPACITY = 0.5
 GOLDEN = 0.381966  # hues that far apart differ much from one number to the next
-
-
-def evenly(paths: Sequence[str], count: int) -> list[str]:
-    """At most so many of a list, evenly spaced, the first one first."""
-    if len(paths) <= count:
-        return list(paths)
-    return [paths[index * len(paths) // count] for index in range(count)]
 
 
 def _filled(pixels: np.ndarray, found: Segmentation, structure: str, title: str, tile: int) -> Image.Image:

@@ -74,9 +74,10 @@ def labels_of(probabilities: np.ndarray, label: np.ndarray | None = None) -> Num
     if label is not None:
         mask = np.where(label == IGNORED, mask, label == 1)
     found = (parts >= PART_LIMIT) & mask
-    highest = parts.max(0)
+    most_probable = parts.argmax(0)
+    assigned = mask & (parts.max(0) >= LEAST_OF_PART)
     for index in range(len(found)):
-        found[index] |= mask & (parts.argmax(0) == index) & (highest >= LEAST_OF_PART)
+        found[index] |= assigned & (most_probable == index)
     is_open = mask & ~found.any(0)
     if label is None:
         is_open |= (any_rib > RIB_LIMITS[0]) & (any_rib < RIB_LIMITS[1]) & ~found.any(0)

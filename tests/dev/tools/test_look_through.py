@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cxr_attn_unet_dev.tools.look_through import evenly, main
+from cxr_attn_unet.inference.quantised import evenly
+from cxr_attn_unet_dev.tools.look_through import main
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def test_radiographs_are_taken_evenly():
     names = [str(number) for number in range(100)]
-    assert evenly(names, 4) == ["0", "25", "50", "75"]
-    assert evenly(names[:3], 4) == names[:3]
+    assert list(evenly(names, 4)) == ["0", "25", "50", "75"]
+    assert list(evenly(names[:3], 4)) == names[:3]
 
 
 def colours(path):
