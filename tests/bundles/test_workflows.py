@@ -491,6 +491,21 @@ def test_a_recipe_takes_a_value_by_its_former_name(released, tmp_path, capsys):
     assert "--average is now called --ema_share; its value 0 is used." in capsys.readouterr().out
 
 
+def test_a_stage_of_other_settings_is_not_taken_for_a_result(released, tmp_path):
+    shutil.copyfile(REPOSITORY / "bundles" / released.name / "configs" / "train.json", released / "configs/train.json")
+    stage = {**TRAIN, "epochs": 1, "dataset_dir": data_for(released, tmp_path / "data")}
+    folder = tmp_path / "stage"
+    weights = recipe.train_stage(released, stage, folder, None)
+    written = weights.stat().st_mtime_ns
+    assert recipe.train_stage(released, {**stage, "cache_dir": str(tmp_path / "cache")}, folder, None) == weights
+    assert weights.stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match=r"trained with learning_rate None, not 0\.5\. Name another --output"):
+        recipe.train_stage(released, {**stage, "learning_rate": 0.5}, folder, None)
+    (folder / "stage.json").write_text("{")
+    with pytest.raises(ValueError, match=r"stage.json: damaged .* train the stage again"):
+        recipe.train_stage(released, stage, folder, None)
+
+
 def test_the_command_says_what_replaces_a_former_name(tmp_path):
     bundle = REPOSITORY / "bundles" / "heart_attn_unet"
     folder = tmp_path / "in"

@@ -13,7 +13,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ from monai.bundle import ConfigWorkflow, create_workflow
 
 from ..bundle import cause_of
 from ..datasets import DatasetError
+from ..files import write_json
 from .handlers.checkpoints import read_last
 
 __all__ = ["configs", "stages", "train_stage"]
 
 logger = logging.getLogger(__name__)
-LAST, BEST = "last.pt", "model.pt"
+LAST, BEST, SETTINGS = "last.pt", "model.pt", "stage.json"
+# what changes how fast a stage runs, not what it gives
+_OF_THE_MACHINE = ("num_workers", "cache_dir", "checkpointing", "device")
 TRAIN = "train"  # the config that others are read over
 
 
@@ -105,7 +108,11 @@ def train_stage(
 
     Returns:
         the best weights of the stage.
+
+    Raises:
+        ValueError: the folder holds a stage of other settings.
     """
+    _claim(folder, overrides, [path.stem for path in config_files])
     done = 0
     if (folder / LAST).is_file():
         done = read_last(folder / LAST)["run"]["epoch"]
@@ -125,6 +132,27 @@ def train_stage(
         workflow.run()
         workflow.finalize()
     return folder / BEST
+
+
+def _claim(folder: Path, overrides: Mapping[str, Any], config_names: Sequence[str]) -> None:
+    """Note in a stage's folder by which settings it is trained, unless it was by others."""
+    settings = {name: value for name, value in overrides.items() if name not in _OF_THE_MACHINE}
+    settings["configs"] = list(config_names)
+    wanted = json.loads(json.dumps(settings, default=str))
+    path = folder / SETTINGS
+    if path.is_file() and (folder / LAST).is_file():
+        try:
+            there = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: damaged ({error}). Delete its folder and train the stage again.") from error
+        differing = sorted(name for name in {*there, *wanted} if there.get(name) != wanted.get(name))
+        if differing:
+            name = differing[0]
+            raise ValueError(
+                f"{folder}: holds a stage that was trained with {name} {there.get(name)}, not {wanted.get(name)}. "
+                f"Name another --output, or delete {path.name} there if it is the same run all the same."
+            )
+    write_json(path, wanted)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,20 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from monai.bundle import ConfigParser
-from monai.transforms import Compose
 from PIL import Image
 from tqdm import tqdm
 
 from cxr_attn_unet.analysis.posterior_ribs import HIGHEST_CORRECTED, Rib, numbered, sides_of
 from cxr_attn_unet.datasets import DatasetError
 from cxr_attn_unet.files import write_json, written
-from cxr_attn_unet.inference import TestTimeAugmentationInferer
 from cxr_attn_unet.io import IGNORED, UNKNOWN, RadiographError
-from cxr_attn_unet.networks.checkpoint import read_state_dict
 from cxr_attn_unet.structures import part_names
 
+from .by_weights import PART_LIMIT, SURE_LIMITS, ByWeights, inside
 from .fit_quality import drawn
 from .references import items_of_any
 from .render_examples import save_png
@@ -43,8 +39,7 @@ RIBS = "ribs"
 VIEWS = tuple((0.0, zoom, mirrored) for zoom in (0.9, 1.0, 1.08) for mirrored in (False, True))
 LEAST_SURE = -0.85  # mean logarithm of the probabilities of a side's numbers; below, the side is left open
 AGREEING = 0.75  # of a rib's pixels: where fewer had its number, how it goes on to the side is left open
-PART_LIMIT, LEAST_OF_PART = 0.5, 0.1
-RIB_LIMITS = (0.2, 0.8)  # of the probability of any rib: between them a pixel is left open
+LEAST_OF_PART = 0.1
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ def labels_of(probabilities: np.ndarray, label: np.ndarray | None = None) -> Num
         found[index] |= assigned & (most_probable == index)
     is_open = mask & ~found.any(0)
     if label is None:
-        is_open |= (any_rib > RIB_LIMITS[0]) & (any_rib < RIB_LIMITS[1]) & ~found.any(0)
+        is_open |= (any_rib > SURE_LIMITS[0]) & (any_rib < SURE_LIMITS[1]) & ~found.any(0)
     sure = _correct(found, is_open, mask, probabilities)
     places = np.arange(len(found)).reshape(-1, 1, 1)
     bits = (found.astype(np.int32) << places).sum(0, dtype=np.int32)
@@ -123,12 +118,11 @@ def _give(rib: Rib, number: int, masks: np.ndarray, is_open: np.ndarray) -> None
 
 def _save(folder: Path, name: str, image: np.ndarray, labels: Numbered) -> None:
     """Write a radiograph and its labels, without the empty margin of the square."""
-    rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
-    inside = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    save_png((255 * image[inside]).astype(np.uint8), folder / "images" / f"{name}.png")
-    save_png(255 * labels.mask[inside].astype(np.uint8), folder / "masks" / RIBS / f"{name}.png")
+    picture = inside(image)
+    save_png((255 * image[picture]).astype(np.uint8), folder / "images" / f"{name}.png")
+    save_png(255 * labels.mask[picture].astype(np.uint8), folder / "masks" / RIBS / f"{name}.png")
     with written(folder / "parts" / RIBS / f"{name}.tif") as path:
-        Image.fromarray(labels.bits[inside]).save(path, format="TIFF")
+        Image.fromarray(labels.bits[picture]).save(path, format="TIFF")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,13 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=120, help="radiographs of each data set, at most (default: 120)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     options = parser.parse_args(arguments)
-    train = ConfigParser(ConfigParser.load_config_file(options.bundle / "configs" / "train.json"))
-    train["bundle_root"] = str(options.bundle)
-    steps = Compose(train.get_parsed_content("train#deterministic_transforms"))
-    network = train.get_parsed_content("network_def")
-    network.load_state_dict(read_state_dict(options.bundle / "models" / "model.pt"))
-    network.eval()
-    inferer = TestTimeAugmentationInferer(VIEWS, part_names(RIBS))
+    see = ByWeights(options.bundle, VIEWS, part_names(RIBS))
     try:
         items = []
         for place in options.dataset_dir:
@@ -157,12 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept = 0
     for item in tqdm(items, unit="radiograph"):
         has_ribs = item.get("dataset", "").endswith(RIBS)
-        data = steps(dict(item))
-        with torch.inference_mode():
-            probabilities = inferer.probabilities(data["image"][None].float(), network).mean(0)[0, 1:].numpy()
-        labels = labels_of(probabilities, data["label"][0].numpy() if has_ribs else None)
+        seen = see(item)
+        labels = labels_of(seen.views.mean(0)[1:], seen.label if has_ribs else None)
         if labels.sides:
-            _save(options.output, f"{item['dataset']}_{item['id']}", data["image"][0].numpy(), labels)
+            _save(options.output, f"{item['dataset']}_{item['id']}", seen.image, labels)
             kept += 1
     write_json(options.output / "split.json", {"validation": []})
     print(f"{kept} of {len(items)} radiographs are numbered, on one side at least.")
