@@ -194,34 +194,50 @@ def split_lungs(lungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         right lung (on the picture's left) and left lung, masks ``(rows, columns)``; either may be empty.
     """
     lungs = np.asarray(lungs, bool)
-    parts = label(lungs, connectivity=2)
-    regions = sorted(regionprops(parts), key=lambda region: -region.area)
-    if not regions:
+    if not lungs.any():
         return lungs, lungs.copy()
-    # of many small pieces, none of which counts as a lung, the largest decides
-    large = [region for region in regions if region.area >= SMALLEST_PART * lungs.sum()] or regions[:1]
-    if len(large) > 1:
-        middle = (large[0].centroid[1] + large[1].centroid[1]) / 2
-        right = np.isin(parts, [region.label for region in regions if region.centroid[1] < middle])
-    elif _is_single(large[0].bbox):
-        # the picture's middle is all there is to say of its side
-        is_right = large[0].centroid[1] < lungs.shape[1] / 2
-        right = lungs.copy() if is_right else np.zeros_like(lungs)
-    else:
-        right = lungs.copy()
-        right[:, _thinnest_column(lungs, large[0].bbox) :] = False
+    inside = _box_of(lungs)
+    right = np.zeros_like(lungs)
+    right[inside] = _right_of(lungs[inside], lungs.shape[1] / 2 - inside[1].start)
     return right, lungs & ~right
 
 
-def _is_single(box: tuple[int, int, int, int]) -> bool:
-    """Whether a box (top, left, foot, right) is as narrow as a single lung's."""
-    top, left, foot, right = box
-    return right - left < JOINED * (foot - top)
+def _box_of(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns that a mask reaches that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _thinnest_column(lungs: np.ndarray, box: tuple[int, int, int, int]) -> int:
-    """The column in the middle of a box (top, left, foot, right) that has least of the lungs."""
-    _, left, _, right = box
+def _right_of(lungs: np.ndarray, middle_of_picture: float) -> np.ndarray:
+    """The right lung of a mask ``(rows, columns)`` bool that is not empty; the picture's middle is a column of it."""
+    parts, count = label(lungs, connectivity=2, return_num=True)
+    pixels = np.stack([np.bincount(column, minlength=count + 1) for column in parts.T], 1)[1:]  # of parts, by column
+    areas = pixels.sum(1)
+    centres = pixels @ np.arange(lungs.shape[1]) / areas
+    order = np.argsort(-areas, kind="stable")
+    # of many small pieces, none of which counts as a lung, the largest decides
+    large = [part for part in order if areas[part] >= SMALLEST_PART * areas.sum()] or order[:1]
+    if len(large) > 1:
+        is_right = centres < centres[large[:2]].mean()
+        return np.concatenate([[False], is_right])[parts]
+    box = _box_of(parts == large[0] + 1)
+    if _is_single(box):
+        # the picture's middle is all there is to say of its side
+        return lungs if centres[large[0]] < middle_of_picture else np.zeros_like(lungs)
+    right = lungs.copy()
+    right[:, _thinnest_column(lungs, box) :] = False
+    return right
+
+
+def _is_single(box: tuple[slice, slice]) -> bool:
+    """Whether a box of rows and columns is as narrow as a single lung's."""
+    rows, columns = box
+    return columns.stop - columns.start < JOINED * (rows.stop - rows.start)
+
+
+def _thinnest_column(lungs: np.ndarray, box: tuple[slice, slice]) -> int:
+    """The column in the middle of a box of rows and columns that has least of the lungs."""
+    left, right = box[1].start, box[1].stop
     low = left + round(MIDDLE[0] * (right - left))
     high = left + round(MIDDLE[1] * (right - left))
     filled = lungs[:, low : high + 1].sum(0)
