@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from cxr_attn_unet.inference import TestTimeAugmentationInferer
+from cxr_attn_unet.networks import fold_batch_norm
 from cxr_attn_unet.networks.checkpoint import read_state_dict
 
 __all__ = ["PART_LIMIT", "SURE_LIMITS", "ByWeights", "Seen", "inside"]
@@ -49,9 +50,9 @@ class ByWeights:
         train = ConfigParser(ConfigParser.load_config_file(bundle / "configs" / "train.json"))
         train["bundle_root"] = str(bundle)
         self._steps = Compose(train.get_parsed_content("train#deterministic_transforms"))
-        self._network = train.get_parsed_content("network_def")
-        self._network.load_state_dict(read_state_dict(bundle / "models" / "model.pt"))
-        self._network.eval()
+        network = train.get_parsed_content("network_def")
+        network.load_state_dict(read_state_dict(bundle / "models" / "model.pt"))
+        self._network = fold_batch_norm(network.eval()).to(memory_format=torch.channels_last)
         self._inferer = TestTimeAugmentationInferer(views, parts)
 
     def __call__(self, item: Mapping[str, Any]) -> Seen:
