@@ -501,6 +501,8 @@ def test_a_stage_of_other_settings_is_not_taken_for_a_result(released, tmp_path)
     assert weights.stat().st_mtime_ns == written
     with pytest.raises(ValueError, match=r"trained with learning_rate None, not 0\.5\. Name another --output"):
         recipe.train_stage(released, {**stage, "learning_rate": 0.5}, folder, None)
+    with pytest.raises(ValueError, match="trained with initial_weights None"):
+        recipe.train_stage(released, stage, folder, weights)
     (folder / "stage.json").write_text("{")
     with pytest.raises(ValueError, match=r"stage.json: damaged .* train the stage again"):
         recipe.train_stage(released, stage, folder, None)

@@ -21,7 +21,7 @@ from monai.bundle import ConfigWorkflow, create_workflow
 
 from ..bundle import cause_of
 from ..datasets import DatasetError
-from ..files import write_json
+from ..files import sha256, write_json
 from .handlers.checkpoints import read_last
 
 __all__ = ["configs", "stages", "train_stage"]
@@ -112,7 +112,7 @@ def train_stage(
     Raises:
         ValueError: the folder holds a stage of other settings.
     """
-    _claim(folder, overrides, [path.stem for path in config_files])
+    _claim(folder, overrides, [path.stem for path in config_files], start)
     done = 0
     if (folder / LAST).is_file():
         done = read_last(folder / LAST)["run"]["epoch"]
@@ -134,10 +134,11 @@ def train_stage(
     return folder / BEST
 
 
-def _claim(folder: Path, overrides: Mapping[str, Any], config_names: Sequence[str]) -> None:
+def _claim(folder: Path, overrides: Mapping[str, Any], config_names: Sequence[str], start: Path | None) -> None:
     """Note in a stage's folder by which settings it is trained, unless it was by others."""
     settings = {name: value for name, value in overrides.items() if name not in _OF_THE_MACHINE}
     settings["configs"] = list(config_names)
+    settings["initial_weights"] = sha256(start) if start is not None and start.is_file() else None
     wanted = json.loads(json.dumps(settings, default=str))
     path = folder / SETTINGS
     if path.is_file() and (folder / LAST).is_file():
