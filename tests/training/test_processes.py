@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.distributed as dist
-from monai.data import DataLoader, Dataset
+from monai.data import DataLoader, Dataset, MetaTensor
 from torch import nn
 
 from cxr_attn_unet.networks import build_network
@@ -33,6 +33,13 @@ def test_joint_normalisation_of_one_process_is_that_of_pytorch(one_process):
 def test_joint_normalisation_evaluates_as_that_of_pytorch():
     image = torch.rand(2, 3, 4, 4)
     assert torch.equal(JointBatchNorm2d(3).eval()(image), nn.BatchNorm2d(3).eval()(image))
+
+
+def test_joint_normalisation_takes_radiographs_with_metadata_that_differ(one_process):
+    batch = MetaTensor(torch.rand(3, 3, 4, 4), meta={"sizes": [torch.zeros(size) for size in (1, 2, 3)]})
+    batch.is_batch = True
+    expected = nn.BatchNorm2d(3).train()(batch.as_tensor())
+    torch.testing.assert_close(JointBatchNorm2d(3).train()(batch), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="GPUs have PyTorch's own")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from monai.data import DistributedSampler
+from monai.utils import convert_to_tensor
 from torch import nn
 from torch.utils.data import Dataset, RandomSampler
 
@@ -84,7 +85,8 @@ class JointBatchNorm2d(nn.BatchNorm2d):
         """``(N, C, H, W) -> (N, C, H, W)``; all processes must call it equally often."""
         if not self.training or not dist.is_initialized():
             return super().forward(input)
-        values = input.float()
+        # the sums below have no metadata of radiographs, which MONAI's tensors would look for when they are sliced
+        values = convert_to_tensor(input, track_meta=False).float()
         channels = values.shape[1]
         count = values.numel() / channels
         sums = torch.cat([values.sum((0, 2, 3)), values.new_tensor([count])])
