@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,11 @@ def read(
 def patched(path: Path, old: bytes, new: bytes) -> Path:
     """Replace a value that can be written by one of the same length that cannot."""
     assert len(old) == len(new)
-    content = path.read_bytes()
-    assert content.count(old) == 1
-    path.write_bytes(content.replace(old, new))
+    # not among the digits of a UID, which are drawn at random
+    alone = re.compile(rb"(?<![0-9.])" + re.escape(old) + rb"(?![0-9.])")
+    content, count = alone.subn(lambda _: new, path.read_bytes())
+    assert count == 1
+    path.write_bytes(content)
     return path
 
 
