@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
+from tqdm import tqdm
 
+from cxr_attn_unet.bundle import cause_of
 from cxr_attn_unet.inference import TestTimeAugmentationInferer
 from cxr_attn_unet.networks import fold_batch_norm
 from cxr_attn_unet.networks.checkpoint import read_state_dict
@@ -65,6 +67,16 @@ class ByWeights:
         with torch.inference_mode():
             views = self._inferer.probabilities(data["image"][None].float(), self._network)[:, 0]
         return Seen(data["image"][0].numpy(), data["label"][0].numpy(), views.numpy())
+
+    def each(self, items: Sequence[Mapping[str, Any]], failures: list[str]) -> Iterator[tuple[Mapping[str, Any], Seen]]:
+        """See all radiographs, with a progress bar; of one that cannot be seen, the reason goes to ``failures``."""
+        for item in tqdm(items, unit="radiograph"):
+            try:
+                seen = self(item)
+            except Exception as error:  # the others go on
+                failures.append(f"{item['image']}: {cause_of(error)}")
+                continue
+            yield item, seen
 
 
 def inside(image: np.ndarray) -> tuple[slice, slice]:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 from monai.transforms import KeepLargestConnectedComponent
-from tqdm import tqdm
 
 from cxr_attn_unet.datasets import DatasetError
 from cxr_attn_unet.files import write_json
@@ -97,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     see = ByWeights(bundle, VIEWS)
     kept = 0
-    for item in tqdm(items, unit="radiograph"):
-        seen = see(item)
+    failures: list[str] = []
+    for item, seen in see.each(items, failures):
         label = drawn_mask(seen.views[:, 1], structure.components)
         if label is not None:
             _save(options.output, structure.name, f"{item['dataset']}_{item['id']}", seen.image, label)
@@ -106,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_json(options.output / "mask_values.json", {"ignore": OPEN_VALUE})
     write_json(options.output / "split.json", {"validation": []})
     print(f"{kept} of {len(items)} radiographs have masks of {structure.name} now.")
+    if failures:
+        print("\n".join(["Left out:", *failures]), file=sys.stderr)
+        return 1
     return 0
 
 

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from cxr_attn_unet.analysis.posterior_ribs import HIGHEST_CORRECTED, Rib, numbered, sides_of
 from cxr_attn_unet.datasets import DatasetError
@@ -143,15 +142,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     kept = 0
-    for item in tqdm(items, unit="radiograph"):
+    failures: list[str] = []
+    for item, seen in see.each(items, failures):
         has_ribs = item.get("dataset", "").endswith(RIBS)
-        seen = see(item)
         labels = labels_of(seen.views.mean(0)[1:], seen.label if has_ribs else None)
         if labels.sides:
             _save(options.output, f"{item['dataset']}_{item['id']}", seen.image, labels)
             kept += 1
     write_json(options.output / "split.json", {"validation": []})
     print(f"{kept} of {len(items)} radiographs are numbered, on one side at least.")
+    if failures:
+        print("\n".join(["Left out:", *failures]), file=sys.stderr)
+        return 1
     return 0
 
 

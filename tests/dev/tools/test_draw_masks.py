@@ -1,5 +1,6 @@
 """Masks that a bundle's weights draw where nobody has drawn any, and what is left open or left out."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,17 @@ def test_masks_are_written_that_can_be_trained_on(tmp_path):
     mask = read_partial_mask(item["label"], item["ignore_value"])
     assert (mask == IGNORED).any()
     assert 0.02 < (mask == 1).mean() < 0.4
+
+
+def test_a_radiograph_that_cannot_be_read_is_named_and_the_others_go_on(tmp_path, capsys):
+    examples = shutil.copytree(EXAMPLES, tmp_path / "examples")
+    damaged = Path(load_data(str(examples), "lungs")["training"][0]["image"])
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    output = tmp_path / "drawn"
+    command = ["--structure", "heart", "--dataset_dir", str(examples), "--output", str(output)]
+    assert main(command) == 1
+    assert damaged.name in capsys.readouterr().err
+    assert list((output / "masks" / "heart").glob("*.png"))
 
 
 def test_a_missing_data_set_is_named(tmp_path, capsys):
