@@ -20,6 +20,7 @@ __all__ = [
     "NO_UNIT",
     "Diameter",
     "Measurement",
+    "box_of",
     "clavicle_asymmetry",
     "heart_diameter",
     "measure",
@@ -196,14 +197,14 @@ def split_lungs(lungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lungs = np.asarray(lungs, bool)
     if not lungs.any():
         return lungs, lungs.copy()
-    inside = _box_of(lungs)
+    inside = box_of(lungs)
     right = np.zeros_like(lungs)
     right[inside] = _right_of(lungs[inside], lungs.shape[1] / 2 - inside[1].start)
     return right, lungs & ~right
 
 
-def _box_of(mask: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns that a mask reaches that is not empty."""
+def box_of(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns that a mask ``(rows, columns)`` reaches that is not empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
@@ -220,7 +221,7 @@ def _right_of(lungs: np.ndarray, middle_of_picture: float) -> np.ndarray:
     if len(large) > 1:
         is_right = centres < centres[large[:2]].mean()
         return np.concatenate([[False], is_right])[parts]
-    box = _box_of(parts == large[0] + 1)
+    box = box_of(parts == large[0] + 1)
     if _is_single(box):
         # the picture's middle is all there is to say of its side
         return lungs if centres[large[0]] < middle_of_picture else np.zeros_like(lungs)

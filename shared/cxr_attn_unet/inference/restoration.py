@@ -25,6 +25,7 @@ from monai.transforms import (
 )
 from skimage.measure import label
 
+from ..analysis.measurements import box_of
 from ..io import Orientation
 from ..transforms import CropToFieldd, OrientUprightd, ResizeLongestd, SplitPartsd
 
@@ -145,11 +146,9 @@ def within_box(mask: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> 
         mask: ``(rows, columns)`` bool.
         change: takes the mask in its box, and gives another one of that size.
     """
-    rows = np.flatnonzero(mask.any(1))
-    if not rows.size:
+    if not mask.any():
         return mask
-    columns = np.flatnonzero(mask.any(0))
-    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    box = box_of(mask)
     changed = np.zeros_like(mask)
     changed[box] = change(mask[box])
     return changed

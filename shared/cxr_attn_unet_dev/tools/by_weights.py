@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from monai.transforms import Compose
 from tqdm import tqdm
 
 from cxr_attn_unet.bundle import cause_of
+from cxr_attn_unet.files import write_json
 from cxr_attn_unet.inference import TestTimeAugmentationInferer
 from cxr_attn_unet.networks import fold_batch_norm
 from cxr_attn_unet.networks.checkpoint import read_state_dict
 
-__all__ = ["PART_LIMIT", "SURE_LIMITS", "ByWeights", "Seen", "inside"]
+__all__ = ["PART_LIMIT", "SURE_LIMITS", "ByWeights", "Seen", "finish"]
 
 PART_LIMIT = 0.5
 SURE_LIMITS = (0.2, 0.8)  # of the mean probability of the views: between them a pixel is left open
@@ -79,7 +81,9 @@ class ByWeights:
             yield item, seen
 
 
-def inside(image: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of a picture without the empty margin of its square."""
-    rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+def finish(folder: Path, failures: Sequence[str]) -> int:
+    """Let a folder's radiographs all be for training, and say which were left out; returns the exit status."""
+    write_json(folder / "split.json", {"validation": []})
+    if failures:
+        print("\n".join(["Left out:", *failures]), file=sys.stderr)
+    return int(bool(failures))

@@ -18,16 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from monai.transforms import KeepLargestConnectedComponent
 
+from cxr_attn_unet.analysis.measurements import box_of
 from cxr_attn_unet.datasets import DatasetError
 from cxr_attn_unet.files import write_json
+from cxr_attn_unet.inference.restoration import largest_components
 from cxr_attn_unet.io import IGNORED, RadiographError
+from cxr_attn_unet.statistics import mask_dice
 from cxr_attn_unet.structures import BUNDLE_SUFFIX, REGISTRY
 
-from .by_weights import PART_LIMIT, SURE_LIMITS, ByWeights, inside
-from .fit_quality import drawn
-from .references import items_of_any
+from .by_weights import PART_LIMIT, SURE_LIMITS, ByWeights, finish
+from .references import training_items
 from .render_examples import save_png
 
 __all__ = ["drawn_mask"]
@@ -53,25 +54,15 @@ def drawn_mask(views: np.ndarray, components: int) -> np.ndarray | None:
     if not inside_of_mean.any():
         return None
     for view in views:
-        inside_of_view = view >= PART_LIMIT
-        both = (inside_of_view & inside_of_mean).sum()
-        if 2 * both < LEAST_AGREEMENT * (inside_of_view.sum() + inside_of_mean.sum()):
+        if mask_dice(view >= PART_LIMIT, inside_of_mean) < LEAST_AGREEMENT:
             return None
-    mask = _largest(inside_of_mean, components)
+    mask = largest_components(inside_of_mean, components) if components else inside_of_mean
     is_open = (mean > SURE_LIMITS[0]) & (mean < SURE_LIMITS[1])
     if is_open.sum() > MOST_OPEN * mask.sum():
         return None
     label = mask.astype(np.int8)
     label[is_open | (inside_of_mean & ~mask)] = IGNORED
     return label
-
-
-def _largest(mask: np.ndarray, components: int) -> np.ndarray:
-    """The largest pieces of a mask ``(rows, columns)`` bool; all of it where their number is not limited (0)."""
-    if not components:
-        return mask
-    keep = KeepLargestConnectedComponent(num_components=components)
-    return np.asarray(keep(mask[None].astype(np.uint8)))[0].astype(bool)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,9 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     others = [name for name in REGISTRY if name != structure.name]
     bundle = options.bundle or Path("bundles") / f"{structure.name}{BUNDLE_SUFFIX}"
     try:
-        items = []
-        for place in options.dataset_dir:
-            items += drawn(items_of_any(place, others, "training"), options.count, options.seed)
+        items = training_items(options.dataset_dir, others, options.count, options.seed)
     except (DatasetError, RadiographError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -103,17 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _save(options.output, structure.name, f"{item['dataset']}_{item['id']}", seen.image, label)
             kept += 1
     write_json(options.output / "mask_values.json", {"ignore": OPEN_VALUE})
-    write_json(options.output / "split.json", {"validation": []})
     print(f"{kept} of {len(items)} radiographs have masks of {structure.name} now.")
-    if failures:
-        print("\n".join(["Left out:", *failures]), file=sys.stderr)
-        return 1
-    return 0
+    return finish(options.output, failures)
 
 
 def _save(folder: Path, structure: str, name: str, image: np.ndarray, label: np.ndarray) -> None:
     """Write a radiograph and its mask, without the empty margin of the square."""
-    picture = inside(image)
+    picture = box_of(image > 0)
     values = np.choose(label + 1, (OPEN_VALUE, 0, 255)).astype(np.uint8)
     save_png((255 * image[picture]).astype(np.uint8), folder / "images" / f"{name}.png")
     save_png(values[picture], folder / "masks" / structure / f"{name}.png")

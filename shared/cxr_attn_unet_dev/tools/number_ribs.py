@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cxr_attn_unet.analysis.measurements import box_of
 from cxr_attn_unet.analysis.posterior_ribs import HIGHEST_CORRECTED, Rib, numbered, sides_of
 from cxr_attn_unet.datasets import DatasetError
-from cxr_attn_unet.files import write_json, written
+from cxr_attn_unet.files import written
 from cxr_attn_unet.io import IGNORED, UNKNOWN, RadiographError
 from cxr_attn_unet.structures import part_names
 
-from .by_weights import PART_LIMIT, SURE_LIMITS, ByWeights, inside
-from .fit_quality import drawn
-from .references import items_of_any
+from .by_weights import PART_LIMIT, SURE_LIMITS, ByWeights, finish
+from .references import training_items
 from .render_examples import save_png
 
 __all__ = ["Numbered", "labels_of"]
@@ -117,7 +117,7 @@ def _give(rib: Rib, number: int, masks: np.ndarray, is_open: np.ndarray) -> None
 
 def _save(folder: Path, name: str, image: np.ndarray, labels: Numbered) -> None:
     """Write a radiograph and its labels, without the empty margin of the square."""
-    picture = inside(image)
+    picture = box_of(image > 0)
     save_png((255 * image[picture]).astype(np.uint8), folder / "images" / f"{name}.png")
     save_png(255 * labels.mask[picture].astype(np.uint8), folder / "masks" / RIBS / f"{name}.png")
     with written(folder / "parts" / RIBS / f"{name}.tif") as path:
@@ -135,9 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     see = ByWeights(options.bundle, VIEWS, part_names(RIBS))
     try:
-        items = []
-        for place in options.dataset_dir:
-            items += drawn(items_of_any(place, (RIBS, "lungs"), "training"), options.count, options.seed)
+        items = training_items(options.dataset_dir, (RIBS, "lungs"), options.count, options.seed)
     except (DatasetError, RadiographError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -149,12 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if labels.sides:
             _save(options.output, f"{item['dataset']}_{item['id']}", seen.image, labels)
             kept += 1
-    write_json(options.output / "split.json", {"validation": []})
     print(f"{kept} of {len(items)} radiographs are numbered, on one side at least.")
-    if failures:
-        print("\n".join(["Left out:", *failures]), file=sys.stderr)
-        return 1
-    return 0
+    return finish(options.output, failures)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from cxr_attn_unet.datasets import DatasetError, load_data
 from .calibrate import dice, read_case
 from .fit_quality import drawn
 
-__all__ = ["dice_with_reference", "items_by_dataset", "items_of_any"]
+__all__ = ["dice_with_reference", "items_by_dataset", "items_of_any", "training_items"]
 
 
 def items_by_dataset(
@@ -62,6 +62,26 @@ def items_of_any(dataset_dir: str, structures: Sequence[str], section: str) -> S
         except DatasetError:
             continue
     return load_data(dataset_dir, structures[-1], check=False)[section]
+
+
+def training_items(
+    dataset_dir: Sequence[str], structures: Sequence[str], count: int, seed: int
+) -> list[Mapping[str, Any]]:
+    """Training radiographs of data sets, whatever they have masks of.
+
+    Args:
+        dataset_dir: their folders.
+        structures: the first of them counts of which a data set has masks.
+        count: the most of each; they are drawn where there are more.
+        seed: of the draw.
+
+    Raises:
+        DatasetError: one of them has masks of none of the structures.
+    """
+    items: list[Mapping[str, Any]] = []
+    for place in dataset_dir:
+        items += drawn(items_of_any(place, structures, "training"), count, seed)
+    return items
 
 
 def dice_with_reference(mask: np.ndarray, item: Mapping[str, Any]) -> float:
