@@ -26,13 +26,16 @@ from cxr_attn_unet.files import write_json
 from cxr_attn_unet.io import RadiographError
 from cxr_attn_unet.networks import load_weights
 from cxr_attn_unet.structures import REGISTRY
+from cxr_attn_unet.training.precision import with_depthwise_in_float32
 
-# what is added step by step: half precision, memory layout, denormal numbers taken for zero
+# what is added step by step: half precision, memory layout, float32 where half precision is slow, denormal numbers
+# taken for zero
 WAYS = {
-    "float32": (False, False, False),
-    "bfloat16": (True, False, False),
-    "and channels last": (True, True, False),
-    "and denormals flushed": (True, True, True),
+    "float32": (False, False, False, False),
+    "bfloat16": (True, False, False, False),
+    "and channels last": (True, True, False, False),
+    "and depthwise in float32": (True, True, True, False),
+    "and denormals flushed": (True, True, True, True),
 }
 
 
@@ -43,7 +46,9 @@ def batch_of(parser: ConfigParser, folder: Path, structure: str, size: int) -> t
     return torch.stack([item["image"] for item in items]), torch.stack([item["label"] for item in items])
 
 
-def seconds_an_image(bundle: Path, folder: Path, half: bool, last: bool, flush: bool, batch: int, steps: int) -> float:
+def seconds_an_image(
+    bundle: Path, folder: Path, half: bool, last: bool, depthwise: bool, flush: bool, batch: int, steps: int
+) -> float:
     """Median over the steps after the first."""
     torch.set_flush_denormal(flush)
     parser = ConfigParser()
@@ -51,6 +56,8 @@ def seconds_an_image(bundle: Path, folder: Path, half: bool, last: bool, flush: 
     parser["bundle_root"] = str(bundle)
     network = load_weights(parser.get_parsed_content("network_def"), bundle / "models" / "model.pt").train()
     network = network.to(memory_format=torch.channels_last if last else torch.contiguous_format)
+    if depthwise:
+        network = with_depthwise_in_float32(network)
     images, labels = batch_of(parser, folder, parser["structure"], batch)
     loss = DiceCELoss(to_onehot_y=True, softmax=True)
     optimizer = torch.optim.AdamW(network.parameters(), 0)

@@ -11,7 +11,15 @@ from torch import nn
 from .processes import with_joint_batch_norm
 from .recompute import recompute_activations
 
-__all__ = ["BFloat16Inferer", "DepthwiseConv2d", "half_precision_pays", "on_cpu", "on_cuda", "on_device"]
+__all__ = [
+    "BFloat16Inferer",
+    "DepthwiseConv2d",
+    "half_precision_pays",
+    "on_cpu",
+    "on_cuda",
+    "on_device",
+    "with_depthwise_in_float32",
+]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -58,10 +66,18 @@ class DepthwiseConv2d(nn.Conv2d):
             return super().forward(input.float()).to(input.dtype)
 
 
-def _with_depthwise_in_float32(network: Network) -> Network:
+def with_depthwise_in_float32(network: Network) -> Network:
+    """Make each depthwise convolution of a network a :class:`DepthwiseConv2d`.
+
+    Args:
+        network: changed in place; the names of its state stay as they are.
+
+    Returns:
+        the network.
+    """
     for module in network.modules():
         if type(module) is nn.Conv2d and module.groups == module.in_channels > 1:
-            # the class alone differs: weights, hooks and names of the state stay as they are
+            # the class alone differs, so weights, hooks and optimisers stay as they are
             module.__class__ = DepthwiseConv2d
     return network
 
@@ -88,7 +104,7 @@ def on_device(
     if checkpointing:
         network = recompute_activations(network)
     if on_cpu(amp, device):
-        network = _with_depthwise_in_float32(network)
+        network = with_depthwise_in_float32(network)
     layout = torch.channels_last if amp else torch.contiguous_format
     return network.to(device, memory_format=layout)  # type: ignore[call-overload]
 
