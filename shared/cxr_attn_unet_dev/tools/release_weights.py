@@ -3,13 +3,16 @@
 The weights of runs that were fine-tuned from the same start can be averaged, which is often better than each of them
 (Wortsman et al., Model soups, ICML 2022). Half precision halves the file; the network computes in full precision as
 before. The weights of a Two-Scale Attention U-Net may come from two runs, one of the structure's network and one of the
-parts'. The weights must fit the network of the bundle's inference.json; their checksum goes into its metadata.json, as
-do the names of the network's channels.
+parts'. `--cut` moves the edge of the masks to where the Dice is greatest: where labels are not sure, that is below a
+probability of a half, at half the Dice that can be reached (Lipton et al., Optimal thresholding of classifiers to
+maximize F1 measure, ECML PKDD 2014). The weights must fit the network of the bundle's inference.json; their checksum
+goes into its metadata.json, as do the names of the network's channels.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,9 +26,10 @@ from cxr_attn_unet.networks.checkpoint import check_fit, describe_mismatch, read
 from ..configs import channel_def
 from ..json_style import read_json, write_styled_json
 
-__all__ = ["average", "joined", "release"]
+__all__ = ["average", "joined", "release", "with_cut"]
 
 ONLY_STRUCTURE = ("expand.", "head.")  # in an EfficientNet Attention U-Net, what makes background and structure
+LAST_BIAS = ("head.bias", "structure.head.bias")  # of background and structure; the latter with a network for parts
 
 
 def average(paths: Sequence[str | Path]) -> dict[str, torch.Tensor]:
@@ -59,6 +63,28 @@ def joined(structure: Mapping[str, torch.Tensor], parts: Mapping[str, torch.Tens
     state = {f"structure.{name}": value for name, value in structure.items()}
     state.update({f"parts.{name}": value for name, value in parts.items() if not name.startswith(ONLY_STRUCTURE)})
     return state
+
+
+def with_cut(state: Mapping[str, torch.Tensor], cut: float) -> dict[str, torch.Tensor]:
+    """Weights whose masks are those of the pixels that were structure with a probability above ``cut``.
+
+    Args:
+        state: of a network for background and structure, with or without parts.
+        cut: above 0 and below 1; 0.5 changes nothing.
+
+    Raises:
+        ValueError: no such probability, or a network without a bias in its last layer.
+    """
+    if not 0 < cut < 1:
+        raise ValueError(f"{cut} is no probability to cut at; name one above 0 and below 1")
+    if cut == 0.5:
+        return dict(state)
+    name = next((name for name in LAST_BIAS if name in state), None)
+    if name is None:
+        raise ValueError(f"--cut: these weights have none of {', '.join(LAST_BIAS)}, the bias of their last layer")
+    bias = state[name].clone()
+    bias[1] -= math.log(cut / (1 - cut))
+    return {**state, name: bias}
 
 
 def release(state: Mapping[str, torch.Tensor], bundle: Path) -> Path:
@@ -117,11 +143,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("weights", nargs="+", help="model.pt of each run")
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--parts_weights", nargs="+", help="model.pt of each run of the network of the parts")
+    parser.add_argument(
+        "--cut", type=float, default=0.5, help="probability above which a pixel is structure (%(default)s)"
+    )
     options = parser.parse_args(arguments)
     try:
         state = average(options.weights)
         if options.parts_weights:
             state = joined(state, average(options.parts_weights))
+        state = with_cut(state, options.cut)
         path = release(state, options.bundle)
     except (FileNotFoundError, RuntimeError, ValueError) as error:
         print(error, file=sys.stderr)

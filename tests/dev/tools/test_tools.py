@@ -167,6 +167,34 @@ def test_release_weights_joins_the_networks_of_a_structure_and_of_its_parts():
     assert torch.equal(both.parts.parts[1].weight, parts.parts[1].weight)
 
 
+@pytest.mark.parametrize(("name", "channels"), [("efficientnet_attention_unet", 2), ("two_scale_attention_unet", 4)])
+def test_release_weights_cuts_masks_at_another_probability(name, channels):
+    torch.manual_seed(0)
+    network = build_network(name, width=4, out_channels=channels).eval()
+    image = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        before = network(image)
+        probability = before[:, :2].softmax(1)[:, 1]
+        cut = float(probability.median())
+        network.load_state_dict(release_weights.with_cut(network.state_dict(), cut))
+        after = network(image)
+    expected = probability > cut
+    sure = (probability - cut).abs() > 1e-5
+    assert 0.01 < expected.float().mean() < 0.99
+    assert torch.equal((after[:, 1] > after[:, 0])[sure], expected[sure])
+    assert torch.equal(after[:, 2:], before[:, 2:])
+
+
+def test_release_weights_refuses_what_is_no_cut():
+    state = build_network("unet", width=4).state_dict()
+    assert torch.equal(release_weights.with_cut(state, 0.5)["head.bias"], state["head.bias"])
+    for cut in (0, 1, float("nan")):
+        with pytest.raises(ValueError, match="is no probability to cut at"):
+            release_weights.with_cut(state, cut)
+    with pytest.raises(ValueError, match=r"none of head\.bias, structure\.head\.bias"):
+        release_weights.with_cut({"other": torch.zeros(2)}, 0.4)
+
+
 def test_a_released_network_with_parts_fits_its_metadata_and_scripts(tmp_path):
     bundle = write_bundle(tmp_path, "lungs")
     names = ("channels", "network")
