@@ -17,7 +17,6 @@ from statistics import median
 
 import torch
 from monai.bundle import ConfigParser
-from monai.losses import DiceCELoss
 from monai.transforms import Compose
 
 from cxr_attn_unet.bundle import bundles_folder
@@ -49,7 +48,7 @@ def batch_of(parser: ConfigParser, folder: Path, structure: str, size: int) -> t
 def seconds_an_image(
     bundle: Path, folder: Path, half: bool, last: bool, depthwise: bool, flush: bool, batch: int, steps: int
 ) -> float:
-    """Median over the steps after the first."""
+    """Median over the steps after the first, with the loss of the bundle."""
     torch.set_flush_denormal(flush)
     parser = ConfigParser()
     parser.read_config(bundle / "configs" / "train.json")
@@ -59,7 +58,7 @@ def seconds_an_image(
     if depthwise:
         network = with_depthwise_in_float32(network)
     images, labels = batch_of(parser, folder, parser["structure"], batch)
-    loss = DiceCELoss(to_onehot_y=True, softmax=True)
+    loss = parser.get_parsed_content("loss")
     optimizer = torch.optim.AdamW(network.parameters(), 0)
     times = []
     for _ in range(steps + 1):

@@ -51,10 +51,10 @@ def test_what_is_found(found):
         probability = found.probabilities[structure]
         assert probability.shape == PIXELS.shape
         assert 0 <= probability.min() < 0.1 < 0.9 < probability.max() <= 1
-        if structure != "clavicles":  # the CT has raised arms, which these weights have not seen
+        if structure != "clavicles":  # the CT has raised arms, which no training radiograph with masks has
             assert dice(mask, truth) > 0.7, structure
             assert 0.5 < found.confidences[structure] <= 1
-    assert found.confidences["clavicles"] < 0.5  # and they know it
+    assert found.confidences["clavicles"] == min(found.confidences.values()) < 0.8  # and the weights are less sure
     assert 0.3 < found.measurements["cardiothoracic_ratio"] < 0.7
     assert not found.agreements
     assert found.versions.keys() == found.masks.keys()

@@ -9,7 +9,7 @@ from conftest import BUNDLES, head, write_folder
 from cxr_attn_unet.training.recipe import main
 
 SMALL = {"width": 4, "batch_size": 1, "num_workers": 0, "device": "cpu"}
-STAGE = {"epochs": 1, "image_size": 32}
+STAGE = {"epochs": 1, "image_size": 64, "patch": [1.0, 1.0]}
 
 pytestmark = pytest.mark.parametrize("bundle", BUNDLES[:1], ids=lambda path: path.name, indirect=True)
 

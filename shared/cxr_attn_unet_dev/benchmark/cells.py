@@ -96,7 +96,11 @@ class Cell:
         }
         # networks are compared on whole structures, whatever parts the bundle's own tells apart
         own = {"network_name": self.network, "parts": [], "seed": self.seed}
-        return [{**stage, **common, **own} for stage in recipe]
+        # what a recipe says of the network, such as the weights of its encoder, is of the bundle's own one alone
+        of_all = [
+            {key: value for key, value in stage.items() if not key.startswith("network_def#")} for stage in recipe
+        ]
+        return [{**stage, **common, **own} for stage in of_all]
 
 
 def load_protocol(name: str) -> Protocol:

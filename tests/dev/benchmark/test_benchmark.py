@@ -56,6 +56,8 @@ def test_protocols(name):
     assert cells[0].name == f"{name}/{cells[0].structure}_unet_seed0"
     assert all(stage["network_name"] == cell.network for cell in cells for stage in cell.stages())
     assert set(protocol.data) == set(REGISTRY)
+    # an encoder's weights are of the bundle's own network
+    assert not [key for cell in cells for stage in cell.stages() for key in stage if key.startswith("network_def#")]
 
 
 @pytest.mark.parametrize("section", ["train", "validate"])

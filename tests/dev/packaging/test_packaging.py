@@ -42,8 +42,8 @@ def source(tmp_path_factory):
     )
     for name in ("train", "inference", "metadata"):
         path = folder / "configs" / f"{name}.json"
-        text = path.read_text().replace('"width": 16', '"width": 4').replace('"image_size": 288', '"image_size": 64')
-        path.write_text(text.replace("[288, 288]", "[64, 64]"))
+        text = path.read_text().replace('"width": 16', '"width": 4').replace('"image_size": 352', '"image_size": 64')
+        path.write_text(text.replace("[352, 352]", "[64, 64]"))
     torch.manual_seed(0)
     release(small_network().state_dict(), folder)
     return folder
