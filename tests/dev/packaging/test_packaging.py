@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from conftest import BUNDLES, REPOSITORY
+from conftest import BUNDLES, REPOSITORY, head
 from cxr_attn_unet.networks import build_network, save_weights
 from cxr_attn_unet.networks.checkpoint import sha256
 from cxr_attn_unet.trust import RELEASED, fingerprint
@@ -40,10 +40,12 @@ def source(tmp_path_factory):
     shutil.copytree(
         next(path for path in BUNDLES if path.name == folder.name), folder, ignore=shutil.ignore_patterns("eval")
     )
+    side = head(folder)["image_size"]
     for name in ("train", "inference", "metadata"):
         path = folder / "configs" / f"{name}.json"
-        text = path.read_text().replace('"width": 16', '"width": 4').replace('"image_size": 352', '"image_size": 64')
-        path.write_text(text.replace("[352, 352]", "[64, 64]"))
+        text = path.read_text().replace('"width": 16', '"width": 4')
+        text = text.replace(f'"image_size": {side}', '"image_size": 64').replace(f"[{side}, {side}]", "[64, 64]")
+        path.write_text(text)
     torch.manual_seed(0)
     release(small_network().state_dict(), folder)
     return folder
