@@ -62,6 +62,12 @@ def test_metadata_fits_package_and_configs(bundle):
         assert pred["channel_def"]["1"] == values["structure"]
 
 
+def test_metadata_has_the_references_of_the_card(bundle):
+    section = (bundle / "docs" / "README.md").read_text(encoding="utf-8").split("\n## References\n")[1]
+    entries = re.split(r"^\d+\. ", section.split("\n## ")[0], flags=re.MULTILINE)[1:]
+    assert metadata(bundle)["references"] == [" ".join(entry.split()) for entry in entries]
+
+
 @pytest.mark.parametrize("key", BOTH)
 def test_inference_is_set_as_training_is(bundle, key):
     assert head(bundle, "train")[key] == head(bundle, "inference")[key]

@@ -29,14 +29,13 @@ from cxr_attn_unet.structures import BUNDLE_SUFFIX, REGISTRY
 
 from .by_weights import PART_LIMIT, SURE_LIMITS, ByWeights, finish
 from .references import training_items
-from .render_examples import save_png
+from .render_examples import OPEN_VALUE, save_png
 
 __all__ = ["drawn_mask"]
 
 VIEWS = tuple((0.0, zoom, False) for zoom in (0.9, 1.0, 1.08))
 LEAST_AGREEMENT = 0.975  # Dice of each view with their mean
 MOST_OPEN = 0.2  # pixels that are not sure, as a share of the mask; its edge alone has .15
-OPEN_VALUE = 128
 
 
 def drawn_mask(views: np.ndarray, components: int) -> np.ndarray | None:

@@ -31,6 +31,7 @@ ABDOMEN = (*range(1, 10), 18, 19, 20)
 # shortest way of a ray through a structure, in mm, that counts as part of it
 SHORTEST_MM = {"heart": 5.0, "lungs": 15.0, "ribs": 1.5, "clavicles": 1.5}
 ABDOMEN_MM = 10.0
+OPEN_VALUE = 128  # of pixels in masks to train on that say nothing
 SMALLEST_LUNG = 0.1  # of the larger lung's area
 
 SOURCE_TO_DETECTOR_MM = 1800.0

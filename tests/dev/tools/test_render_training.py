@@ -1,6 +1,7 @@
 """Radiographs from CTs: which rib is which, how the beam goes, and what is written."""
 
 import csv
+import json
 import sys
 
 import nibabel
@@ -11,7 +12,14 @@ from PIL import Image
 from cxr_attn_unet.structures import parts_of
 from cxr_attn_unet_dev.tools import render_training
 from cxr_attn_unet_dev.tools.labelled_ct import LABELS, load_ct, numbered_ribs, two_lungs
-from cxr_attn_unet_dev.tools.render_training import Pose, add_patients, masks_of, project, save_bits
+from cxr_attn_unet_dev.tools.render_training import (
+    Pose,
+    add_patients,
+    clavicles_near_lungs,
+    masks_of,
+    project,
+    save_bits,
+)
 
 SHAPE = (50, 70, 130)  # voxels from front to back, bottom to top, right to left
 VOXEL_MM = 2.0
@@ -210,6 +218,15 @@ def test_weighted_bone_attenuates_more(ct):
     assert (strong - plain).max() > 0.1
 
 
+def test_clavicles_are_open_where_they_have_left_the_lungs():
+    clavicles, lungs = np.zeros((2, 10, 40), bool)
+    lungs[:, :20] = True
+    clavicles[4:6, 10:35] = True
+    values = clavicles_near_lungs(clavicles, lungs, pixel_mm=2.0)
+    assert values[4].tolist() == [0] * 10 + [255] * 15 + [128] * 10 + [0] * 5  # 10 mm, 5 pixels, beyond column 19
+    assert not values[[3, 6]].any()
+
+
 def test_bits_keep_overlapping_parts(tmp_path):
     parts = np.zeros((24, 2, 3), bool)
     parts[[0, 23], 0, 1] = True
@@ -255,6 +272,14 @@ def test_command_leaves_out_what_it_is_told(written):
 
 def test_masks_are_0_and_255(written):
     assert set(np.unique(np.asarray(Image.open(written / "masks/ribs/box_001.png")))) == {0, 255}
+
+
+def test_rendered_clavicles_are_open_beyond_the_lungs(written):
+    lungs = np.asarray(Image.open(written / "masks/lungs/box_001.png")) > 0
+    clavicles = np.asarray(Image.open(written / "masks/clavicles/box_001.png"))
+    assert (clavicles == 128).any()
+    assert (clavicles[lungs] != 128).all()
+    assert json.loads((written / "mask_values.json").read_text()) == {"ignore": 128}
 
 
 @pytest.mark.parametrize("structure", ["ribs", "clavicles", "lungs"])
