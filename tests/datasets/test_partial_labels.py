@@ -7,7 +7,15 @@ import pytest
 from PIL import Image
 
 from conftest import phantom, write_folder
-from cxr_attn_unet.datasets import DatasetError, every, find_items, inspect_data, load_data, repeated
+from cxr_attn_unet.datasets import (
+    DatasetError,
+    every,
+    find_items,
+    inspect_data,
+    load_data,
+    repeated,
+    without_lungs_behind_heart,
+)
 from cxr_attn_unet.datasets.__main__ import main
 
 
@@ -166,6 +174,18 @@ def test_items_of_a_small_data_set_are_repeated():
 
 def test_every_second_item_of_a_large_data_set():
     assert [item["id"] for item in every(ITEMS, {"large": 2})] == list("013")
+
+
+def test_lungs_that_go_on_behind_the_heart_are_left_out_by_their_data_set():
+    items = [
+        {"id": "wingspan_026", "dataset": "wingspan"},
+        {"id": "wingspan_027", "dataset": "wingspan"},
+        {"id": "CHNCXR_0030_0", "dataset": "montgomery_shenzhen"},
+        {"id": "MCUCXR_0001_0", "dataset": "montgomery_shenzhen"},
+        {"id": "wingspan_026", "dataset": "folder"},
+        {"image": "of_a_list_without_names.png"},
+    ]
+    assert without_lungs_behind_heart(items) == [items[1], *items[3:]]
 
 
 @pytest.mark.parametrize("sample", [repeated, every])

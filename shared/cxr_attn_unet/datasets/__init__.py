@@ -8,7 +8,7 @@
 from .cache import DecodedDataset
 from .checks import DatasetError, check_items
 from .load import LAYOUTS, data_folder, find_items, inspect_data, load_data, names_of, split_items
-from .sampling import every, repeated
+from .sampling import every, repeated, without_lungs_behind_heart
 
 __all__ = [
     "LAYOUTS",
@@ -23,4 +23,5 @@ __all__ = [
     "names_of",
     "repeated",
     "split_items",
+    "without_lungs_behind_heart",
 ]

@@ -17,7 +17,7 @@ from ..io.partial import is_ignore_value
 from . import eos_drr_ribs, folder, jsrt, jsrt_bse_ribs, montgomery_shenzhen, vindr_ribcxr, wingspan
 from .checks import DatasetError, Report, check_items
 
-__all__ = ["LAYOUTS", "data_folder", "find_items", "inspect_data", "load_data", "names_of", "split_items"]
+__all__ = ["LAYOUTS", "data_folder", "find_items", "inspect_data", "load_data", "names_of", "split_items", "split_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ def _read_validation(path: Path, names: Iterable[str]) -> set[str]:
     return validation
 
 
-def _split_of(dataset: str) -> dict[str, Any] | None:
+def split_of(dataset: str) -> dict[str, Any] | None:
     """The split of a data set, which may be that of another one with the same radiographs; ``None`` if it has none."""
     name = getattr(LAYOUTS.get(dataset), "SPLIT", dataset)
     path = resources.files(__package__) / "splits" / f"{name}.json"
@@ -229,7 +229,7 @@ def split_items(items: list[dict[str, Any]], seed: int = 0) -> dict[str, list[di
     sections: dict[str, list[dict[str, Any]]] = {"training": [], "validation": [], "testing": []}
     for name in dict.fromkeys(item["dataset"] for item in items):
         own = [item for item in items if item["dataset"] == name]
-        split = _split_of(name)
+        split = split_of(name)
         if all("section" in item for item in own):
             section_of = {item["id"]: item["section"] for item in own}
         elif split is not None:

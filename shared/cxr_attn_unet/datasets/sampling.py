@@ -1,4 +1,4 @@
-"""How often each data set is seen when several are trained on together."""
+"""Which radiographs are seen, and how often, when several data sets are trained on together."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .checks import DatasetError
+from .load import split_of
 
-__all__ = ["every", "repeated"]
+__all__ = ["every", "repeated", "without_lungs_behind_heart"]
 
 
 def repeated(items: Sequence[dict[str, Any]], times: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -47,6 +48,22 @@ def every(items: Sequence[dict[str, Any]], steps: Mapping[str, int]) -> list[dic
         if index % steps.get(name, 1) == 0:
             taken.append(item)
     return taken
+
+
+def without_lungs_behind_heart(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Items without those in whose lung masks the lungs go on behind the heart, while nearly all others end at it.
+
+    They are those that ``splits/*.json`` name as ``lungs_behind_heart``, of Montgomery and Shenzhen and of Wingspan.
+    Both ways to draw are found in the field; a network that is trained on both draws something between them.
+
+    Args:
+        items: of a data list's section.
+    """
+    behind = set()
+    for dataset in {item.get("dataset", "list") for item in items}:
+        split = split_of(dataset) or {}
+        behind |= {(dataset, image_id) for image_id in split.get("lungs_behind_heart", ())}
+    return [item for item in items if (item.get("dataset", "list"), item.get("id")) not in behind]
 
 
 def _require_known(items: Sequence[dict[str, Any]], names: Mapping[str, int]) -> None:
