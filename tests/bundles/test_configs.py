@@ -23,6 +23,7 @@ BOTH = (
     "scale_attention",
     "image_size",
     "components",
+    "smallest_piece",
     "test_time_augmentation",
 )
 LARGEST_WEIGHTS = 16 * 2**20

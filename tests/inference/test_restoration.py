@@ -27,7 +27,7 @@ WHOLE = read_radiograph(EXAMPLES / "open_radiographs" / "00cfd1c1.png").pixels[:
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return Segmenter.from_bundles(["lungs", "clavicles"], device="cpu")
+    return Segmenter.from_bundles(["lungs", "clavicles", "ribs"], device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,16 @@ def framed(pixels):
 def test_masks_are_those_of_the_bundles_own_steps(segmenter, step_by_step, pixels):
     quick = segmenter(pixels).masks
     own = step_by_step(pixels).masks
-    assert {name: np.array_equal(mask, own[name]) for name, mask in quick.items()} == {"lungs": True, "clavicles": True}
+    same = {name: np.array_equal(mask, own[name]) for name, mask in quick.items()}
+    assert same == {"lungs": True, "clavicles": True, "ribs": True}
+
+
+def test_ribs_are_restored_without_specks(segmenter):
+    ribs = next(model for model in segmenter._models if model.structure == "ribs")
+    assert ribs.restoration.smallest_piece == pytest.approx(0.002)
+    mask = segmenter(WHOLE).masks["ribs"]
+    pieces, _ = ndimage.label(mask, np.ones((3, 3)))
+    assert np.bincount(pieces.ravel())[1:].min() >= 0.002 * mask.sum()
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)

@@ -27,7 +27,14 @@ from skimage.measure import label
 
 from ..analysis.measurements import box_of
 from ..io import Orientation
-from ..transforms import CropToFieldd, OrientUprightd, ResizeLongestd, SplitPartsd
+from ..transforms import (
+    CropToFieldd,
+    OrientUprightd,
+    RemoveSpecksd,
+    ResizeLongestd,
+    SplitPartsd,
+    without_small_pieces,
+)
 
 __all__ = ["Restoration", "largest_components", "within_box", "without_holes"]
 
@@ -39,12 +46,14 @@ class Restoration:
     Attributes:
         resizing: the steps of the preprocessing from the one that resizes on; they begin with the field's own pixels.
         cropping: the step before them.
+        smallest_piece: share of the mask that a piece of it has at least to be kept; 0 for all.
         components: how many of the mask's largest components are kept; ``None`` for all.
         fills_holes: whether holes are filled.
     """
 
     resizing: tuple[Callable, ...]
     cropping: CropToFieldd
+    smallest_piece: float
     components: int | None
     fills_holes: bool
 
@@ -63,16 +72,19 @@ class Restoration:
         steps = [step for step in postprocessing if not isinstance(step, SplitPartsd)]
         if not _gives_most_likely_class(steps[:3], before):
             return None
+        smallest_piece = 0.0
         components: int | None = None
         fills_holes = False
         for step in steps[3:]:
-            if _keeps_largest(step) and not fills_holes:
+            if isinstance(step, RemoveSpecksd) and components is None and not fills_holes:
+                smallest_piece = step.share
+            elif _keeps_largest(step) and not fills_holes:
                 components = step.converter.num_components  # type: ignore[attr-defined]
             elif _fills_all_holes(step):
                 fills_holes = True
             else:
                 return None
-        return cls(tuple(before[2:]), before[1], components, fills_holes)
+        return cls(tuple(before[2:]), before[1], smallest_piece, components, fills_holes)
 
     def mask(self, image: MetaTensor, probability: torch.Tensor, limit: float, orientation: Orientation) -> np.ndarray:
         """The mask ``(rows, columns)`` bool over the pixels as stored.
@@ -88,6 +100,8 @@ class Restoration:
         return orientation.undo(self._in_picture(image, inside))
 
     def _cleaned(self, mask: np.ndarray) -> np.ndarray:
+        if self.smallest_piece:
+            mask = without_small_pieces(mask, self.smallest_piece)
         if self.components is not None:
             mask = largest_components(mask, self.components)
         if self.fills_holes:

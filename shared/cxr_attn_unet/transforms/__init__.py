@@ -14,6 +14,7 @@ from .percentiles import FastPercentilesd
 from .projective import RandTiltd
 from .resize import ResizeLongestd
 from .sharpen import RandSharpend
+from .specks import RemoveSpecksd, without_small_pieces
 from .split_parts import SplitPartsd
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "RandPacemakerd",
     "RandSharpend",
     "RandTiltd",
+    "RemoveSpecksd",
     "ResizeLongestd",
     "ResizeMaskd",
     "SplitPartsd",
@@ -42,4 +44,5 @@ __all__ = [
     "scaled_box",
     "to_meta_tensor",
     "to_rows_columns",
+    "without_small_pieces",
 ]
