@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
+from skimage.measure import label
 
 from ..io import right_and_left
 from ..structures import LEFT, RIGHT, Code, Part, parts_of
@@ -211,7 +212,7 @@ def _moved_specks(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _pieces_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Connected pieces, numbered from 1, and the pixels of each number; those of 0 are outside."""
-    pieces, _ = ndimage.label(mask, np.ones((3, 3), int))
+    pieces = label(mask, connectivity=2)  # several times as fast as SciPy's
     return pieces, np.bincount(pieces.ravel())
 
 
