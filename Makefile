@@ -139,13 +139,13 @@ package: setup ## zips of all bundles in dist, checked by the zoo's rules, and t
 release: package ## package, and write down the zips, so that the package of this version trusts them
 	@$(PY) -W ignore -m cxr_attn_unet_dev.packaging release dist/*.zip
 
-# a stranger's environment: MONAI, what the metadata require, and what verify_metadata and onnx_export ask for
+# a stranger's environment: MONAI, what the metadata require, and what load, verify_metadata and onnx_export ask for
 .venv-package/.ready: bundles/heart_attn_unet/configs/metadata.json
 	rm -rf .venv-package
 	$(PYTHON) -m venv .venv-package
 	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check \
-	  $$($(PYTHON) tests/acceptance/requirements.py $<) jsonschema onnx onnxscript onnxruntime
+	  $$($(PYTHON) tests/acceptance/requirements.py $<) requests jsonschema onnx onnxscript onnxruntime
 	@touch $@
 
 test-package: package .venv-package/.ready ## the zips of package in a fresh environment without this package
