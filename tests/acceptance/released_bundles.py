@@ -39,13 +39,16 @@ from monai.bundle import load
 images = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
 for name in {bundles}:
     expected = torch.load(f"{root}/{{name}}/models/model.pt", weights_only=True)
-    scripted, about, _ = load(name, bundle_dir="{root}", source="github", load_ts_module=True)
+    scripted = None
+    if name in {scripted}:
+        scripted, about, _ = load(name, bundle_dir="{root}", source="github", load_ts_module=True)
     for kind in ("train", "inference"):
         network = load(name, bundle_dir="{root}", source="github", workflow_type=kind).eval()
         for key, value in network.state_dict().items():
             assert torch.equal(value, expected[key].to(value.dtype)), (name, kind, key)
-        with torch.no_grad():
-            assert torch.allclose(network(images), scripted.eval()(images), atol=1e-4), name
+        if scripted is not None:
+            with torch.no_grad():
+                assert torch.allclose(network(images), scripted.eval()(images), atol=1e-4), name
         other = load(name, bundle_dir="{root}", source="github", workflow_type=kind, net_override={{"width": 8}})
         assert other.width == 8
 package = sys.modules["cxr_attn_unet"]
@@ -98,7 +101,11 @@ def main(dist: Path, examples: Path, radiographs: Path) -> None:
                 *("--url", archive.resolve().as_uri()),
             )
         over_http(dist, Path(temporary) / "http", monai)
-        monai("load: weights, inference, TorchScript, net_override", "-c", LOAD.format(root=root, bundles=BUNDLES))
+        # what is too large for the zoo is not in a zip
+        scripted = [name for name in BUNDLES if (root / name / "models" / "model.ts").exists()]
+        assert "heart_attn_unet" in scripted
+        loading = LOAD.format(root=root, bundles=BUNDLES, scripted=scripted)
+        monai("load: weights, inference, TorchScript, net_override", "-c", loading)
 
         other = Path(temporary) / "other"
         shutil.copytree(root / "heart_attn_unet", other / "heart_attn_unet", ignore=shutil.ignore_patterns("__pyc*"))
