@@ -34,6 +34,10 @@ def test_pixels_that_touch_at_a_corner_are_one_piece():
     assert without_small_pieces(np.eye(20, dtype=bool), 0.5).sum() == 20
 
 
+def test_a_piece_also_has_at_least_so_many_pixels():
+    assert without_small_pieces(pieces(100, 8, 2), 0.02, least=9).sum() == 100
+
+
 def test_an_empty_mask_stays_empty():
     assert not without_small_pieces(np.zeros((4, 5), bool), 0.1).any()
 

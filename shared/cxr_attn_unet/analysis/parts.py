@@ -15,6 +15,7 @@ from skimage.measure import label
 
 from ..io import right_and_left
 from ..structures import LEFT, RIGHT, Code, Part, parts_of
+from ..transforms import without_small_pieces
 from .measurements import AREA, Measurement
 
 __all__ = [
@@ -151,12 +152,10 @@ def without_specks(mask: np.ndarray) -> np.ndarray:
         mask: of a part, ``(rows, columns)`` bool.
 
     Returns:
-        a copy ``(rows, columns)`` without the pieces of less than :data:`SMALLEST_PIECE` pixels or :data:`SPECK` of it.
+        ``(rows, columns)`` bool without the pieces of less than :data:`SMALLEST_PIECE` pixels or :data:`SPECK` of it;
+        the mask itself if there are none.
     """
-    pieces, sizes = _pieces_of(mask)
-    kept = np.zeros(len(sizes), bool)
-    kept[1:] = sizes[1:] >= _smallest(sizes)
-    return kept[pieces]
+    return without_small_pieces(mask, SPECK, SMALLEST_PIECE)
 
 
 def sides_by_place(mask: np.ndarray) -> np.ndarray:
@@ -203,22 +202,11 @@ def _moved_specks(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
     specks = mask & ~without_specks(mask)
     if not specks.any():
         return mask
-    pieces, sizes = _pieces_of(specks)
-    touching = np.zeros(len(sizes), bool)
+    pieces, count = label(specks, connectivity=2, return_num=True)
+    touching = np.zeros(count + 1, bool)
     touching[np.unique(pieces[ndimage.binary_dilation(other)])] = True
     touching[0] = False
     return mask & ~touching[pieces]
-
-
-def _pieces_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Connected pieces, numbered from 1, and the pixels of each number; those of 0 are outside."""
-    pieces = label(mask, connectivity=2)  # several times as fast as SciPy's
-    return pieces, np.bincount(pieces.ravel())
-
-
-def _smallest(sizes: np.ndarray) -> float:
-    """The pixels of the smallest piece that is no speck."""
-    return max(SMALLEST_PIECE, SPECK * float(sizes[1:].sum()))
 
 
 def count_ribs(found: Sequence[str]) -> dict[str, int]:

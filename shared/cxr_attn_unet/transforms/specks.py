@@ -14,19 +14,20 @@ from skimage.measure import label
 __all__ = ["RemoveSpecksd", "without_small_pieces"]
 
 
-def without_small_pieces(mask: np.ndarray, share: float) -> np.ndarray:
+def without_small_pieces(mask: np.ndarray, share: float, least: int = 0) -> np.ndarray:
     """A mask without its small pieces; pixels that touch at a corner belong together.
 
     Args:
         mask: ``(rows, columns)`` bool.
         share: of the mask's pixels, which a piece has at least to be kept.
+        least: pixels that it has at least to be kept, too.
 
     Returns:
         ``(rows, columns)`` bool; the mask itself if all is kept.
     """
     pieces = label(mask, connectivity=2)  # several times as fast as SciPy's
     sizes = np.bincount(pieces.ravel())
-    kept = sizes >= share * sizes[1:].sum()
+    kept = sizes >= max(least, share * sizes[1:].sum())
     if kept[1:].all():
         return mask
     kept[0] = False

@@ -259,14 +259,17 @@ def _render(ct: LabelledCT, root: Path, count: int, size: int, seed: int, withou
         values = {structure: mask.astype(np.uint8) * 255 for structure, mask in masks.items()}
         if "clavicles" in masks:
             values["clavicles"] = clavicles_near_lungs(masks["clavicles"], masks["lungs"], pose.field / size)
-        for structure in values.keys() - set(without):
-            save_png(values[structure], root / "masks" / structure / f"{name}.png")
-        for structure in parts.keys() - set(without):
-            save_bits(parts[structure], root / "parts" / structure / f"{name}.tif")
+        for structure, pixels in values.items():
+            if structure not in without:
+                save_png(pixels, root / "masks" / structure / f"{name}.png")
+        for structure, each in parts.items():
+            if structure not in without:
+                save_bits(each, root / "parts" / structure / f"{name}.tif")
         shown = (rng.uniform(0, 4), rng.uniform(98.5, 100))
         save_png(filmed(attenuation, rng, shown), root / "images" / f"{name}.png")
     add_patients(root / "patients.csv", names, ct.name)
-    write_json(root / "mask_values.json", {"ignore": OPEN_VALUE})
+    if "clavicles" in ct.structures and "clavicles" not in without:
+        write_json(root / "mask_values.json", {"ignore": OPEN_VALUE})
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -282,6 +282,13 @@ def test_rendered_clavicles_are_open_beyond_the_lungs(written):
     assert json.loads((written / "mask_values.json").read_text()) == {"ignore": 128}
 
 
+def test_without_clavicles_no_value_says_nothing(files, tmp_path):
+    options = ["--output", str(tmp_path), "--count", "1", "--size", "64", "--without", "clavicles"]
+    assert render_training.main(["--ct", *map(str, files), *options]) == 0
+    assert not (tmp_path / "mask_values.json").exists()
+    assert not (tmp_path / "masks" / "clavicles").exists()
+
+
 @pytest.mark.parametrize("structure", ["ribs", "clavicles", "lungs"])
 def test_parts_make_up_the_mask(written, structure):
     bits = np.asarray(Image.open(written / f"parts/{structure}/box_001.tif"))
